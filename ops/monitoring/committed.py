@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import Consumer, TopicPartition
 
+from sorbus.bus.closing import ClosingConsumer
 from sorbus.bus.committed import CommittedPosition
 from sorbus.bus.kafka import as_error, base_config, kafka_errors
 from sorbus.ops.monitoring.offsets import Part
@@ -34,7 +35,7 @@ class Committed:
         AuthError, TransientError.
         """
         for group in wanted.keys() - self._consumers.keys():
-            self._consumers[group] = Consumer(
+            self._consumers[group] = ClosingConsumer(
                 {
                     "group.id": group,
                     "enable.auto.commit": False,

@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
+from sorbus.bus.closing import ClosingConsumer
 from sorbus.bus.kafka import as_error, base_config, kafka_errors
 from sorbus.errors import TransientError
 from sorbus.ops.monitoring.offsets import Part
@@ -32,7 +33,7 @@ class OpenLetters:
     """Open dead letters by flow and topic; one connection and one small entry per open letter."""
 
     def __init__(self, settings: Settings, *, patience: float = 30.0) -> None:
-        self._consumer = Consumer(
+        self._consumer = ClosingConsumer(
             {
                 "group.id": "sorbus-watch-letters",
                 "isolation.level": "read_committed",

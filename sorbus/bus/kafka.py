@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.client_log import LOGGER
+from sorbus.bus.closing import ClosingConsumer
 from sorbus.bus.kafka_token import token_login
 from sorbus.bus.reachable import Reachable
 from sorbus.errors import AuthError, SorbusError, TransientError, UsageError, missing, refused_login
@@ -124,7 +125,7 @@ def prompt_id(producer: Producer, topic: str) -> None:
 def group_consumer(settings: Settings, group: str, reachable: Reachable | None = None) -> Consumer:
     """A member of a flow's consumer group; offsets are committed manually, after the target's commit."""
     return _made(
-        Consumer,
+        ClosingConsumer,
         {
             "group.id": group,
             "isolation.level": "read_committed",
@@ -177,7 +178,7 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_
     `wait_ms`: how long a fetch waits when there is nothing, so how soon an end is told, and how often one asks there.
     """
     return _made(
-        Consumer,
+        ClosingConsumer,
         {
             "group.id": f"sorbus-reader-{role}",
             "isolation.level": "read_committed" if committed else "read_uncommitted",
