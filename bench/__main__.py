@@ -5,6 +5,7 @@ examples:
   python -m bench --quick             one short round each, to see that everything runs
   python -m bench --no-peers          Sorbus alone, after a change to it
   python -m bench --only Debezium     one contender
+  python -m bench --only partitions   Sorbus with one, two, four and eight partitions
   python -m bench --only rules        what ten mapping rules cost: in one process, then Sorbus with and without them
   python -m bench --json              the result as JSON on the screen, for another program
   python -m bench --use-running       on servers that already listen on the ports (they are wiped!)
@@ -29,7 +30,7 @@ from bench.debezium import Debezium, NotHereError
 from bench.figures import Course, Figure, Notebook
 from bench.ours import RULED_MAP, Sorbus
 from bench.processes import end_in_order
-from bench.report import CEILING, OURS, PEER, RULED, Report, machine
+from bench.report import CEILING, OURS, PARTED, PEER, RULED, Report, machine
 from bench.servers import Servers, UnreachableError, running
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -47,6 +48,8 @@ def contenders(peers: Path | None) -> dict[str, Contender]:
         found[PEER] = lambda *rest: chain.run(Debezium(debezium), *rest)
         found[CEILING] = lambda *rest: ceiling.run(scripts, *rest)
     found[OURS] = lambda *rest: chain.run(Sorbus(), *rest)
+    for number, name in PARTED.items():
+        found[name] = lambda *rest, number=number: chain.run(Sorbus(partitions=number), *rest)
     found[RULED] = lambda *rest: chain.run(Sorbus(RULED_MAP), *rest)
     return found
 
@@ -101,7 +104,10 @@ def main() -> int:
         help="where debezium/ and ceiling/ are (default: ../shared/peers beside the checkout)",
     )  # fmt: skip
     parser.add_argument(
-        "--only", choices=(PEER, CEILING, OURS, "rules"), action="append", help="just this one; may be repeated"
+        "--only",
+        choices=(PEER, CEILING, OURS, "rules", "partitions"),
+        action="append",
+        help="just this one; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
@@ -118,7 +124,9 @@ def main() -> int:
     peers = options.peers_folder if options.peers else None
     if peers is not None and not peers.is_dir():
         parser.error(f"no folder {peers}: name the peers' with --peers-folder, or measure without them, --no-peers")
-    only = set(options.only or (PEER, CEILING, OURS)) | ({OURS, RULED} if "rules" in (options.only or ()) else set())
+    asked = set(options.only or (PEER, CEILING, OURS, PARTED[4]))  # the peers' topic has four partitions
+    only = asked | ({OURS, RULED} if "rules" in asked else set())
+    only |= {OURS, *PARTED.values()} if "partitions" in asked else set()
     chosen = {name: run for name, run in contenders(peers).items() if name in only}
     if RULED in chosen:
         print(

@@ -4,6 +4,7 @@ Everything is on: headers, registry, transactions, version guard, metrics. The m
 ten rules is bench/ruled/map.yaml.
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,14 +25,17 @@ class Sorbus:
     topic = "bench_customer"
     table = "sorbus_customers"
 
-    def __init__(self, map_path: Path = MAP, **environment: str) -> None:
-        self._map, self._more = map_path, environment
+    def __init__(self, map_path: Path = MAP, partitions: int | None = None, **environment: str) -> None:
+        """`partitions`: of the topic; without it what a map that says nothing gets."""
+        self._map, self._partitions, self._more = map_path, partitions, environment
         self._folder = Path()
         self._environment: dict[str, str] = {}
         self._running: dict[str, Child] = {}
 
     def prepare(self, servers: Servers, folder: Path) -> None:
         self._folder = folder
+        if self._partitions is not None:
+            self._map = _with_partitions(self._map, folder / "map", self._partitions)
         self._environment = {
             "SORBUS_KAFKA": servers.kafka,
             "SORBUS_REGISTRY": servers.registry,
@@ -67,3 +71,11 @@ class Sorbus:
 
     def _command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).parent / "sorbus"), "--map", str(self._map), *arguments]
+
+
+def _with_partitions(written: Path, folder: Path, partitions: int) -> Path:
+    """A copy of a map whose topic has so many."""
+    shutil.copytree(written.parent, folder)
+    owner = f"    system_of_record: {SYSTEM}\n"
+    (folder / written.name).write_text(written.read_text().replace(owner, f"{owner}    partitions: {partitions}\n"))
+    return folder / written.name

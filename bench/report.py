@@ -12,6 +12,7 @@ from bench.figures import Figure, medians
 
 OURS, PEER, CEILING = "Sorbus", "Debezium", "ceiling"
 RULED = "Sorbus with ten rules"
+PARTED = {number: f"Sorbus, {number} partitions" for number in (2, 4, 8)}
 # A machine that others used for more than this many cores in a measurement isn't ours alone: said below the table.
 CROWDED = 0.25
 # A latency at a rate that wasn't kept is another rate's latency.
@@ -49,7 +50,9 @@ class Report:
     def as_markdown(self) -> str:
         """The table of medians."""
         found = medians(self.figures)
-        names = [name for name in (PEER, CEILING, OURS, RULED) if any(name in of for of in found.values())]
+        names = [
+            name for name in (PEER, CEILING, OURS, *PARTED.values(), RULED) if any(name in of for of in found.values())
+        ]
         rounds = 1 + max((figure.round for figure in self.figures), default=0)
         lines = [
             f"# Bench of {self.began}",

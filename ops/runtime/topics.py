@@ -59,12 +59,16 @@ _KEPT = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the map needs it; `is_keyed` when partitions decide what is in order with what."""
+    """A topic as the map needs it; `is_keyed` when partitions decide what is in order with what.
+
+    `may_differ`: the map says no number of partitions; one that is there keeps its own.
+    """
 
     name: str
     partitions: int
     config: Mapping[str, str]
     is_keyed: bool = True
+    may_differ: bool = False
     copies: int = -1
     """-1: as many as the cluster makes by default. Only of a topic that is made."""
 
@@ -89,7 +93,8 @@ def _topics_of(company: Map) -> list[Topic]:
     wanted.append(Topic(names.status, 1, _STATUS, is_keyed=False))
     wanted.append(Topic(names.controls, 1, _KEPT, is_keyed=False))
     for name, data_type in company.data_types.items():
-        wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
+        may_differ = data_type.partitions is None
+        wanted.append(Topic(names.topic(name), data_type.partitions or 1, _EVENTS, may_differ=may_differ))
         wanted.append(Topic(names.dead_letters(name), 1, COMPACTED))
     wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
     for system in with_inbox(company):
@@ -153,7 +158,7 @@ def _wait_for(admin: AdminClient, name: str) -> None:
 
 
 def _partitions(admin: AdminClient, topic: Topic, have: int) -> Step | None:
-    if have == topic.partitions:
+    if have == topic.partitions or topic.may_differ:
         return None
     what, size = f"topic {topic.name}", f"it has {have} partitions, the map says {topic.partitions}"
     if have > topic.partitions:

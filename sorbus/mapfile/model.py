@@ -76,7 +76,13 @@ class DataType(_Written):
     )
     required: list[str] = Field(default=[], description="Fields no record may lack, beyond the schema's own.")
     match: list[str] = Field(default=[], description="Fields that identify duplicates.")
-    partitions: int = Field(default=4, ge=1, le=1000)
+    partitions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Of its topic. Without it a new topic has one, which keeps all its changes in order, and a topic"
+        " that is there keeps what it has. With more, several consumers of a flow share the work.",
+    )
     compatibility: Literal["backward", "forward", "full"] = Field(
         default="full",
         description="What a new version of its schema must keep to: backward (new readers read old events), forward"

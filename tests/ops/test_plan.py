@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,6 +143,26 @@ def test_the_partitions_of_a_keyed_topic_are_never_changed_by_us(
     (step,) = plan_topics(client, [Topic(f"{unique}a", partitions, POLICY)])
     assert step.apply is None
     assert words in step.detail
+
+
+@pytest.mark.parametrize(("had", "then"), [(None, 1), (4, 4)])
+def test_a_map_that_says_no_number_keeps_the_partitions_that_there_are(
+    settings: Settings, unique: str, had: int | None, then: int
+) -> None:
+    client = admin(settings)
+    company = Map.model_validate(
+        {
+            "topic_prefix": unique,
+            "systems": {"crm": {"kind": "postgres", "connection": {"dsn": "${CRM}"}}},
+            "data_types": {"thing": {"system_of_record": "crm", "source": {"table": "things"}}},
+        }
+    )
+    (events,) = [topic for topic in topics_of(company) if topic.name == f"{unique}thing"]
+    if had:
+        run(plan_topics(client, [replace(events, partitions=had, may_differ=False)]))
+    run(plan_topics(client, [events]))
+    assert plan_topics(client, [events]) == []
+    assert len(client.list_topics(events.name, timeout=10).topics[events.name].partitions) == then
 
 
 def test_schemas_are_registered_once(write: Write, settings: Settings) -> None:
