@@ -211,6 +211,8 @@ class MysqlWriting:
         keys = {item.place: self._rows.key_of(item.id) for item in items}
         existing = self._existing(items, keys, may_differ=True)
         gone = [item for item in items if existing[item.place]]
+        if self._flow.flow.deletes != "soft":
+            self._delete_items([item.id for item in items])  # also of records whose rows a person has removed
         for at in range(0, len(gone), _AT_ONCE):
             some = [keys[item.place] for item in gone[at : at + _AT_ONCE]]
             where = f"where {self._key} in ({', '.join(['%s'] * len(some))})"
@@ -224,7 +226,6 @@ class MysqlWriting:
                     [now, *some],
                 )
                 continue
-            self._delete_items([item.id for item in gone[at : at + _AT_ONCE]])
             count += self._session.execute(f"delete from {self._root} {where}", some)  # noqa: S608 - quoted names
         return count
 

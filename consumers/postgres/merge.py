@@ -333,15 +333,8 @@ def delete(merge: Merge, again: bool) -> list[sql.Composed]:
                 ),
                 *([_win(merge, GONE, again)]),
             ]
-        taken = sql.SQL("with d as (delete from {} t using {} g where {} returning {}::text as id)").format(
-            merge.table, gone, guard, key
-        )
-        statements = [
-            sql.SQL("{} insert into {} select id from d").format(taken, sql.Identifier(WON)),
-            *[_clear(child) for child in merge.children],
-            sql.SQL("delete from {}").format(sql.Identifier(WON)),
-        ]
-        return [*statements, _win(merge, GONE, again)]
+        removal = sql.SQL("delete from {} t using {} g where {}").format(merge.table, gone, guard)
+        return [removal, *(_clear_gone(merge, match) if merge.children else []), _win(merge, GONE, again)]
     if merge.deleted:
         action = sql.SQL("update {} t set {} = coalesce(t.{}, now()) from {} g, {} w where {} and w.id = g.{}").format(
             merge.table,
@@ -357,6 +350,14 @@ def delete(merge: Merge, again: bool) -> list[sql.Composed]:
         merge.table, gone, sql.Identifier(WON), match, sql.Identifier(ID)
     )
     return [_win(merge, GONE, again), *[_clear(child) for child in merge.children], removal]
+
+
+def _clear_gone(merge: Merge, match: sql.Composed) -> list[sql.Composed]:
+    """Takes out the items of records in `sorbus_gone` that have no row: of some a person may have removed it."""
+    without_row = sql.SQL("insert into {} select g.{} from {} g where not exists (select from {} t where {})").format(
+        sql.Identifier(WON), sql.Identifier(ID), sql.Identifier(GONE), merge.table, match
+    )
+    return [without_row, *map(_clear, merge.children), sql.SQL("delete from {}").format(sql.Identifier(WON))]
 
 
 def newer(merge: Merge) -> sql.Composed:

@@ -116,6 +116,18 @@ def test_lists_end_as_the_record_has_them_and_only_places_that_differ_are_writte
         before = now
 
 
+def test_a_delete_takes_the_lines_of_a_record_whose_row_a_person_removed(target: Target) -> None:
+    target.bring(1, removed=[("a", 1), ("b", 2)], kept=[("c", 3)], newer=[("d", 4)])
+    target.bring(3, newer=[("e", 5)])
+    target.connection.execute("delete from gadgets where id = 'removed'")
+    writer = Writer(GADGET_WITH_LINES)
+    deletes = [writer.delivery(id, 2, None) for id in ("removed", "newer")]
+    assert target.consumer.apply(deletes) == []
+    assert target.lines("removed") == []
+    assert target.lines("kept") == staged([("c", 3)])
+    assert target.lines("newer") == staged([("e", 5)])
+
+
 def test_what_somebody_changed_in_a_list_is_put_right_by_a_replay(target: Target) -> None:
     target.bring(1, torn=[("a", 1), ("b", 2), ("c", 3)])
     target.connection.execute("update gadget_lines set quantity = 9 where gadget_id = 'torn' and sku = 'b'")

@@ -91,6 +91,22 @@ def test_rows_that_a_deleted_record_left_in_a_list_are_replaced(books: Callable[
     assert made.server.root("select order_id, sku from order_lines", database=made.database) == [("a", "x")]
 
 
+def test_a_delete_takes_the_lines_of_a_record_whose_row_a_person_removed(books: Callable[..., Books]) -> None:
+    made = books(
+        ORDER,
+        "create table orders (id varchar(40) primary key)",
+        "create table order_lines (order_id varchar(40) not null, sku varchar(40) not null)",
+        table="orders", existing=True,
+        children={"lines": {"table": "order_lines", "parent": "order_id", "position": None}},
+    )  # fmt: skip
+    made.consumer.open()
+    one = b"\2" + text("x") + b"\0"
+    assert made.send(1, a=one, b=one) == []
+    made.server.root("delete from orders where id = 'a'", database=made.database)
+    assert made.consumer.apply([Delivery(b"a", 2, True, made.schema, b"", 0)]) == []
+    assert made.server.root("select order_id, sku from order_lines", database=made.database) == [("b", "x")]
+
+
 def test_a_record_larger_than_a_statement_once_it_is_written(
     books: Callable[..., Books], mariadb_server: Mariadb
 ) -> None:
