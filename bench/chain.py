@@ -1,11 +1,13 @@
 """The course every live chain runs: initial snapshot, updates, paced inserts, capture alone, sink alone."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from bench.figures import Course, Notebook
-from bench.pace import latency
+from bench.pace import Latency, hot_keys, latency
 from bench.processes import Child, peak_bytes
 from bench.servers import Servers
 from bench.watch import TooSlowError, checksum, until_visible, until_written, update_all
@@ -79,13 +81,22 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
                 book.note(stage, seen.rate_since(committed), "rows/s")
             look()
 
-            for rate in course.rates:
-                stage = f"latency at {rate:,}/s"
+            def pace(stage: str, rate: int, reach: Callable[[], Latency]) -> None:
                 with book.cpu_per_row(stage, round(rate * course.seconds), servers, pids):
-                    reached = latency(servers, chain.table, rate, course.seconds)
+                    reached = reach()
                 book.note(f"{stage}, p50", reached.p50, "ms")
                 book.note(f"{stage}, p99", reached.p99, "ms")
                 book.note(f"{stage}, rate reached", reached.rate / rate, "of the rate")
+
+            table, seconds = chain.table, course.seconds
+            for rate in course.rates:
+                pace(f"latency at {rate:,}/s", rate, partial(latency, servers, table, rate, seconds))
+            for size, rate in course.sizes:
+                stage = f"latency of transactions of {size} rows, {rate:,} rows/s"
+                pace(stage, rate, partial(latency, servers, table, rate, seconds, size=size))
+            keys, rate = course.hot
+            stage = f"latency of {rate} updates/s of {keys} customers"
+            pace(stage, rate, partial(hot_keys, servers, table, keys, rate, seconds))
 
             chain.pause_sink()
             settle()

@@ -19,6 +19,10 @@ class Course:
     rounds: int = 3
     updates: int = 2
     rates: tuple[int, ...] = (200, 2_000)
+    sizes: tuple[tuple[int, int], ...] = ((10, 2_000), (100, 5_000))
+    """Small transactions: rows of each, rows a second."""
+    hot: tuple[int, int] = (10, 500)
+    """How many customers are updated again and again, updates a second."""
     seconds: float = 10.0
     limit: float = 300.0
 
