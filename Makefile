@@ -45,13 +45,16 @@ tools:  ## Debian packages that tests use, installed where missing and we may: a
 	else echo "Not here: $$missing. Without a browser the console's tests in one fail: install one, or leave them" \
 	  "out with make test TESTS=\"-m 'not slow and not real and not browser'\"; without Prometheus or PgBouncer their tests are skipped." >&2; fi
 
+# A test that hangs (the slowest takes a minute) ends its worker, with where each thread is, instead of waiting for ever.
+HUNG := -o faulthandler_timeout=240 -o faulthandler_exit_on_timeout=true
+
 # mypy has one core while pytest's workers are being fed; a first look at all tests writes what each worker would compile again.
 test: setup tools  ## Check style and types, and run the tests (in parallel; TESTS="..." passes pytest options)
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
 	@mkdir -p .mypy_cache; $(RUN)/mypy >.mypy_cache/said 2>&1 & types=$$!; \
 	$(RUN)/pytest --collect-only -q >/dev/null 2>&1; \
-	$(RUN)/pytest -n 6 --dist worksteal $(TESTS); tests=$$?; \
+	$(RUN)/pytest -n 6 --dist worksteal $(HUNG) $(TESTS); tests=$$?; \
 	wait $$types || { cat .mypy_cache/said; exit 1; }; exit $$tests
 
 chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
