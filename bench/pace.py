@@ -17,6 +17,7 @@ from bench.watch import TooSlowError, key_array
 LOOKED_UP = 1000
 # One connection that waits for the disk at each commit doesn't reach 2,000 a second everywhere; four share its flushes.
 WRITERS = 4
+_INSERT, _ROW = "insert into customers (id, name, email) values ", "(%s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,13 @@ class _Plan:
             keys = range(self.first + number * self.size, self.first + (number + 1) * self.size)
             for key in keys:
                 self.begun.put(key)
-            source.execute(
-                "insert into customers (id, name, email)"
-                " select n, 'Paced ' || n, 'paced' || n || '@mail.example' from generate_series(%s, %s) n",
-                (keys[0], keys[-1]),
-            )
+            source.execute(_INSERT + ", ".join([_ROW] * self.size), [value for key in keys for value in _values(key)])
             at = time.monotonic()
-            self.committed |= dict.fromkeys(keys, at)
+            self.committed.update(dict.fromkeys(keys, at))
+
+
+def _values(key: int) -> tuple[int, str, str]:
+    return key, f"Paced {key}", f"paced{key}@mail.example"
 
 
 def latency(servers: Servers, table: str, rate: int, seconds: float, *, size: int = 1, limit: float = 60) -> Latency:

@@ -23,7 +23,7 @@ from sorbus.telemetry.stop import Stop
 # A topic that is still to be made, and a batch so slow that the group expelled us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _TIMEOUT = 10.0
-_MANY, _PATIENCE = 20, 0.004
+_MANY, _PATIENCE = 100, 0.004
 _IDLE = 1.0
 _COMMIT_EVERY = 0.1
 """Seconds between commits of offsets: each costs Kafka as much as an event, and what comes again changes nothing."""
