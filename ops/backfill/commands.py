@@ -46,6 +46,7 @@ def backfill(
     from sorbus.bus.names import Names
     from sorbus.bus.requests import backfill_message, reread_message
     from sorbus.bus.sending import send
+    from sorbus.bus.status import require_running
     from sorbus.drift.watch import has_state
     from sorbus.errors import UsageError
     from sorbus.map.steps import step_of
@@ -83,6 +84,7 @@ def backfill(
         typer.echo(f"{what} of {data_type} in {owner} would be published again, to every flow of the data type")
         return
     action: SnapshotAction = "pause" if pause else "resume" if resume else "cancel" if cancel else "start"
+    require_running(settings, names, f"produce {owner}")
     encoded = [id.encode("utf-8", "surrogateescape") for id in ids or ()]
     messages = [reread_message(names, owner, data_type, id) for id in encoded]
     messages = messages or [backfill_message(names, owner, data_type, action, where)]

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sorbus.bus.status import EVERY, ProcessReport
+from sorbus.bus.status import SILENT, ProcessReport
 from sorbus.calendar_limits import moment_of
 from sorbus.mapfile.model import Map
 
-SILENT = 5 * EVERY
-"""Seconds without a report after which a process counts as gone."""
 PASSING = 10.0
 """Seconds of trouble that are not reported yet: a restart, a reconnection."""
 STARTING = 60.0

@@ -9,6 +9,7 @@ from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
 from sorbus.bus.requests import reread_message
 from sorbus.bus.sending import send
+from sorbus.bus.status import require_running
 from sorbus.connector import BoundFlow
 from sorbus.ops.reconcile.finding import ReconcileReport
 from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
@@ -72,6 +73,7 @@ def _why_left(flow: BoundFlow, one: StoredDifference) -> str:
 def heal(plan: HealPlan, flow: BoundFlow, owner: str, settings: Settings, state: State, who: str) -> None:
     """Asks the owner's producer to publish these records again. TransientError."""
     names = Names(flow.system.topic_prefix)
+    require_running(settings, names, f"produce {owner}")
     producer = idempotent_producer(settings, f"heal-{flow.flow.id}")
     messages = [
         reread_message(names, owner, flow.flow.data_type, one.id.encode("utf-8", "surrogateescape"))

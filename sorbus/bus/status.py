@@ -21,13 +21,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from sorbus.bus.kafka import all_partitions, as_error, base_config, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.names import Names
-from sorbus.errors import ExitCode, SorbusError
+from sorbus.errors import ExitCode, SorbusError, TransientError
 from sorbus.settings import Settings
 from sorbus.telemetry.health import REFUSED, Health
 from sorbus.telemetry.metrics import last_reads
 
 EVERY = 5.0
 """Seconds between two reports of an idle process."""
+SILENT = 5 * EVERY
+"""Seconds without a report after which a process counts as gone."""
 _LOOK = 0.5
 _FLUSHING, _ENDING = 1.5, 2.0
 _LONGEST_REASON = 600
@@ -116,6 +118,23 @@ class StatusReader:
         with contextlib.suppress(ValidationError):  # from another release of Sorbus, or foreign
             report = _AS_REPORT.validate_json(value)
             self._found[key] = replace(report, at=timestamp_ms / 1000)
+
+
+def require_running(settings: Settings, names: Names, process: str) -> None:
+    """Before a request to a process that reads requests only while it runs. TransientError if it isn't ready."""
+    reader = StatusReader(settings, names)
+    try:
+        found = [one for one in reader.read() if one.process == process]
+    finally:
+        reader.close()
+    now = time.time()
+    running = [one for one in found if one.exit_code is None and now - one.at <= SILENT]
+    if any(one.ready for one in running):
+        return
+    if running:
+        why = running[0].reason or "it has just begun"
+        raise TransientError(f"`sorbus {process}` can't take this yet: {why}; nothing was asked, try again then")
+    raise TransientError(f"`sorbus {process}` isn't running, and nothing was asked: start it, or `sorbus up`")
 
 
 @contextmanager

@@ -12,9 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sorbus.bus.names import Names
+from sorbus.bus.status import reporting, require_running
+from sorbus.errors import TransientError
 from sorbus.ops.backfill.status import words_of
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotStatus
+from sorbus.telemetry.health import Health
 from tests.consumers.line import eventually
 from tests.producers.shop import Shop
 
@@ -43,18 +47,48 @@ def test_each_snapshot_is_a_line(status: SnapshotStatus, words: str) -> None:
     assert words_of(status) == words
 
 
+def test_nothing_is_asked_of_a_producer_that_does_not_run(make_shop: MakeShop) -> None:
+    shop = make_shop("create table items (id int primary key, name text not null); insert into items values (1, 'a')")
+    shop.describe({"item": (FIELDS, {"table": "items"})})
+    shop.apply()
+    names, crm = Names(shop.prefix), f"produce {shop.owner}"
+    with pytest.raises(TransientError, match=f"`sorbus {crm}` isn't running, and nothing was asked"):
+        require_running(shop.settings, names, crm)
+    health = Health()
+    health.report("kafka", "Kafka can't be reached")
+    with reporting(shop.settings, names, crm, health):
+        eventually(lambda: "can't take this yet: starting; Kafka can't be" in _refusal(shop, names, crm), "its reason")
+        health.report("kafka", None)
+        health.ready()
+        eventually(lambda: _refusal(shop, names, crm) == "", "its readiness")
+        with pytest.raises(TransientError, match="isn't running"):
+            require_running(shop.settings, names, "produce books")
+    with pytest.raises(TransientError, match="isn't running"):
+        require_running(shop.settings, names, crm)
+
+
+def _refusal(shop: Shop, names: Names, process: str) -> str:
+    try:
+        require_running(shop.settings, names, process)
+    except TransientError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.slow
 def test_a_paused_snapshot_is_shown_until_it_is_resumed(make_shop: MakeShop) -> None:
     shop = make_shop("create table items (id int primary key, name text not null); insert into items values (1, 'a')")
     shop.describe({"item": (FIELDS, {"table": "items"})})
     shop.apply()
     env = {**os.environ, "SORBUS_KAFKA": shop.settings.kafka, "SORBUS_REGISTRY": shop.settings.registry}
+    env["COLUMNS"] = "300"  # or its lines are broken anywhere
 
     def sorbus(*arguments: str) -> str:
         command = [_SORBUS, "--map", str(shop.folder / "map.yaml"), *arguments]
         done = subprocess.run(command, env=env, cwd=shop.folder, capture_output=True, text=True, timeout=60)
         return done.stdout + done.stderr
 
+    assert "isn't running, and nothing was asked" in sorbus("backfill", "item")
     assert "no field 'nme'" in sorbus("backfill", "item", "--where", 'nme == "a"')
     with shop.process(), psycopg.connect(shop.dsn) as other:
         shop.tape("item").wait_for({"1": {"name": "a"}})

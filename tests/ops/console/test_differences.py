@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING
 from sorbus.audit import AuditTrail
 from sorbus.bus.kafka import admin, all_partitions, read_to_end, topic_reader
 from sorbus.bus.names import Names
+from sorbus.bus.status import ProcessReport, StatusReader, reporting
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.reconcile.finding import (
@@ -27,6 +31,7 @@ from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.state import State
+from sorbus.telemetry.health import Health
 from tests.ops.console.visitor import Served
 
 FLOW = "customer-to-accounting"
@@ -53,6 +58,25 @@ def topics(loaded: LoadedMap, stack: Addresses) -> None:
         step.apply()
 
 
+@contextmanager
+def running_producer(stack: Addresses, loaded: LoadedMap) -> Iterator[None]:
+    """What the owner's producer says of itself, though none reads requests here."""
+    health, names = Health(), Names(loaded.map.topic_prefix)
+    health.ready()
+    with reporting(Settings(kafka=stack.kafka), names, "produce crm", health):
+        deadline = time.monotonic() + 30
+        while not any(one.ready for one in _reports(stack, names)):
+            assert time.monotonic() < deadline, "its report didn't come"
+        yield
+
+
+def _reports(stack: Addresses, names: Names) -> list[ProcessReport]:
+    reader = StatusReader(Settings(kafka=stack.kafka), names)
+    found = reader.read()
+    reader.close()
+    return found
+
+
 def requested(stack: Addresses, loaded: LoadedMap) -> set[tuple[str, str]]:
     """The rereads that producers were asked for."""
     reader = topic_reader(Settings(kafka=stack.kafka), "test")
@@ -75,7 +99,11 @@ def test_a_flow_s_differences_are_shown_and_healed(
     assert "&#39;&lt;script&gt;" in page
     plan = visitor.get(f"/differences/{FLOW}/heal").text
     assert "create it in accounting as crm has it" in plan
-    answer = visitor.post(f"/differences/{FLOW}/heal")
+    refused = visitor.post(f"/differences/{FLOW}/heal")
+    assert "isn&#39;t running, and nothing was asked" in visitor.get(refused.headers["location"]).text
+    assert requested(stack, loaded) == set()
+    with running_producer(stack, loaded):
+        answer = visitor.post(f"/differences/{FLOW}/heal")
     assert answer.headers["location"] == f"/differences?flow={FLOW}"
     assert "3 records are sent again" in visitor.get(f"/differences?flow={FLOW}").text
     assert requested(stack, loaded) == {("customer", "1"), ("customer", "2"), ("customer", "3")}
@@ -91,7 +119,8 @@ def test_healing_more_than_the_flow_allows_needs_consent(
     assert "4.0% of the flow" in visitor.get(f"/differences/{FLOW}/heal").text
     visitor.post(f"/differences/{FLOW}/heal")
     assert requested(stack, loaded) == set()
-    visitor.post(f"/differences/{FLOW}/heal", {"consent": "yes"})
+    with running_producer(stack, loaded):
+        visitor.post(f"/differences/{FLOW}/heal", {"consent": "yes"})
     assert len(requested(stack, loaded)) == 2
 
 
