@@ -78,6 +78,8 @@ class EventWriter:
         self._rejected: Counter[str] = Counter()
         self.asked: set[tuple[str, bytes]] = set()
         """(Data type, id) of records that a person has asked for: their next events say so."""
+        self._answered: set[tuple[str, bytes]] = set()
+        """Those whose events are in the transaction in progress."""
         self._publisher, self._producer, self._settings = publisher, producer, settings
         self._topics, self._letters, self._inbox = topics, letters, inbox
         self._health, self._metrics, self._progress, self._published = health, metrics, progress, published
@@ -184,6 +186,8 @@ class EventWriter:
         if self._direct is not None:
             self._direct.committed()
         self._sent_at, self._sent, self._sent_bytes = None, 0, 0
+        self.asked -= self._answered
+        self._answered.clear()
         self._producer.confirm(position)
         for (data_type, deleted), count in self._count.items():
             self._metrics.published(data_type, **{"deletes" if deleted else "upserts": count})
@@ -237,7 +241,7 @@ class EventWriter:
             if delivered and (brought := delivered.get((data_type, id, version))) is not None:
                 headers.append((DELIVERED, b"%d" % brought))
             if self.asked and not is_behind and (data_type, id) in self.asked:
-                self.asked.discard((data_type, id))
+                self._answered.add((data_type, id))
                 written.is_asked = True
                 headers.append((REREAD, b"1"))
             messages.append((topics[data_type], id, value, headers))

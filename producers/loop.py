@@ -11,6 +11,7 @@ from functools import partial
 
 from sorbus.bus.publisher import Publisher
 from sorbus.bus.reachable import Reachable
+from sorbus.bus.requests import RereadRequests
 from sorbus.connector import BoundSource, BoundSystem, Producer
 from sorbus.errors import TransientError
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
@@ -48,6 +49,7 @@ class ProduceLoop:
         self._topics = OwnTopics(settings, system, sources, health)
         self._letters = SourceDeadLetters(settings, system, sources, metrics)
         self._hot = HotRecords(system.name, health, metrics)
+        self._requests = RereadRequests(settings, self._topics.names, system.name)
         self._backoff = retry_backoff()
         health.report("kafka", f"Kafka has not answered yet at {settings.kafka}")
 
@@ -55,11 +57,14 @@ class ProduceLoop:
         """Until stopped. Transient faults are retried for ever; AuthError, LostPosition and SchemaError end it."""
         reachable = Reachable(self._settings.kafka, partial(self._health.report, "kafka"))
         pause = RetryPause(self._health, self._metrics, self._stop)
-        while not self._stop.is_set():
-            try:
-                self._capture(reachable)
-            except TransientError as error:
-                pause.after(error, self._backoff)
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._capture(reachable)
+                except TransientError as error:
+                    pause.after(error, self._backoff)
+        finally:
+            self._requests.close()
 
     def _capture(self, reachable: Reachable) -> None:
         """From connecting to the first fault or the stop. What is published makes the next pause short again."""
@@ -81,6 +86,7 @@ class ProduceLoop:
             metrics=self._metrics,
             stop=self._stop,
             hot=self._hot,
+            requests=self._requests,
             progress=self._progress,
             published=self._backoff.reset,
             history=self._history,

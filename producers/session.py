@@ -49,6 +49,7 @@ class CaptureSession:
         metrics: ProducerMetrics,
         stop: Stop,
         hot: HotRecords,
+        requests: RereadRequests,
         progress: Progress | None,
         published: Callable[[], None],
         history: HistoryRecorder = NO_HISTORY,
@@ -59,7 +60,7 @@ class CaptureSession:
         self._pause = RetryPause(health, metrics, stop)
         self._source_backoff = retry_backoff()
         self._inbox = inbox_of(producer, system, settings, topics.names)
-        self._requests: RereadRequests | None = None
+        self._requests = requests
         self._writer = EventWriter(
             publisher,
             producer,
@@ -80,7 +81,7 @@ class CaptureSession:
         producer, topics, system = self._producer, self._topics, self._topics.system
         schemas = topics.prepare()
         if isinstance(producer, SupportsRefetch):
-            self._requests = RereadRequests(self._settings, topics.names, system)
+            self._requests.open()
         self._letters.load()
         rejected = self._letters.open_ids()
         if isinstance(producer, SupportsState):
@@ -92,8 +93,9 @@ class CaptureSession:
         self._writer.open(direct_events(topics, self._settings, producer, self._stop.is_set))
         topics.resnapshot(producer, inherited)
         if isinstance(producer, SupportsRefetch):  # the map or the source may have been fixed
-            for data_type, ids in rejected.items():
+            for data_type, ids in [*rejected.items(), *self._requests.unanswered(topics.topics)]:
                 producer.reread(data_type, ids)
+        self._writer.asked = self._requests.outstanding
         self._health.ready()
         _log.info("capturing %s from %s", ", ".join(topics.encoders), system)
 
@@ -114,8 +116,6 @@ class CaptureSession:
         self._writer.close()
         self._producer.close()
         self._inbox.close()
-        if self._requests is not None:
-            self._requests.close()
 
     def _read_and_publish(self) -> None:
         self._writer.gather()
@@ -169,7 +169,7 @@ class CaptureSession:
 
     def _reread_requested(self) -> None:
         """People requeue letters: the producer reads those records again."""
-        if self._requests is not None and isinstance(self._producer, SupportsRefetch):
+        if isinstance(self._producer, SupportsRefetch):
             for data_type, ids in self._requests.read().items():
                 if data_type in self._topics.topics:
                     self._writer.asked.update((data_type, id) for id in ids)

@@ -1,11 +1,12 @@
-"""People's requests to running producers to read a record again. Losing them is harmless: a producer that starts
-rereads every record that has an open dead letter.
+"""People's requests to running producers to read records again. They are lost with the process, so commands ask only
+one that runs (`sorbus.bus.status.require_running`); at its start it rereads every record that has an open dead letter.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from typing import NamedTuple, get_args
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message
@@ -30,23 +31,44 @@ class BackfillRequest(NamedTuple):
 
 
 class RereadRequests:
-    """Requests to one system's producer since this object was created."""
+    """Requests to one system's producer since it was first opened: it outlives the producer's sessions, so that those
+    that are made while its source is away are read later.
+    """
 
     def __init__(self, settings: Settings, names: Names, system: str) -> None:
-        """TransientError without Kafka. Without the topic (`sorbus apply` creates it), `read` returns nothing."""
-        self._system, self._topic = system, names.requests
-        self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}", wait_ms=5000)
+        self._settings, self._system, self._topic = settings, system, names.requests
+        self._consumer: Consumer | None = None
         self._looked_at = time.monotonic()
         self._backfills: list[BackfillRequest] = []
+        self.outstanding: set[tuple[str, bytes]] = set()
+        """(Data type, id) of the records whose events haven't been published since they were asked for."""
+
+    def open(self) -> None:
+        """Reads on from now, if it wasn't open. TransientError without Kafka. Without the topic (`sorbus apply`
+        creates it), `read` returns nothing.
+        """
+        if self._consumer is not None:
+            return
+        consumer = topic_reader(self._settings, f"requests-{self._system}", wait_ms=5000)
         try:
-            partitions = all_partitions(self._consumer, self._topic, OFFSET_END)
+            partitions = all_partitions(consumer, self._topic, OFFSET_END)
             with kafka_errors(f"reading {self._topic}"):
-                self._consumer.assign(partitions)
+                consumer.assign(partitions)
         except SorbusError:
-            self.close()
+            consumer.close()
             raise
-        if not partitions:
-            self.close()
+        if partitions:
+            self._consumer = consumer
+        else:
+            consumer.close()
+
+    def unanswered(self, data_types: Collection[str]) -> list[tuple[str, list[bytes]]]:
+        """What an earlier session was asked for and didn't publish, by data type; others than these are forgotten."""
+        self.outstanding = {(name, id) for name, id in self.outstanding if name in data_types}
+        found: dict[str, list[bytes]] = {}
+        for name, id in self.outstanding:
+            found.setdefault(name, []).append(id)
+        return list(found.items())
 
     def read(self) -> dict[str, list[bytes]]:
         """Data type -> ids of records to read again; returns at once, and reads at most twice a second."""

@@ -23,7 +23,7 @@ from sorbus.bus.kafka import all_partitions, as_error, base_config, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.errors import ExitCode, SorbusError, TransientError
 from sorbus.settings import Settings
-from sorbus.telemetry.health import REFUSED, Health
+from sorbus.telemetry.health import REFUSED, STARTING, Health
 from sorbus.telemetry.metrics import last_reads
 
 EVERY = 5.0
@@ -121,7 +121,7 @@ class StatusReader:
 
 
 def require_running(settings: Settings, names: Names, process: str) -> None:
-    """Before a request to a process that reads requests only while it runs. TransientError if it isn't ready."""
+    """Before a request to a process, which reads requests only while it runs. TransientError if it wouldn't."""
     reader = StatusReader(settings, names)
     try:
         found = [one for one in reader.read() if one.process == process]
@@ -129,10 +129,11 @@ def require_running(settings: Settings, names: Names, process: str) -> None:
         reader.close()
     now = time.time()
     running = [one for one in found if one.exit_code is None and now - one.at <= SILENT]
-    if any(one.ready for one in running):
+    heard = [one for one in running if one.dependency != REFUSED and not one.reason.startswith(STARTING)]
+    if heard:
         return
     if running:
-        why = running[0].reason or "it has just begun"
+        why = running[0].reason
         raise TransientError(f"`sorbus {process}` can't take this yet: {why}; nothing was asked, try again then")
     raise TransientError(f"`sorbus {process}` isn't running, and nothing was asked: start it, or `sorbus up`")
 

@@ -25,6 +25,8 @@ from sorbus.plain_server import PlainHandler, PlainServer
 from sorbus.telemetry.metrics import UP
 
 _LONGEST_LABEL = 300
+STARTING = "starting"
+"""What a process that was never ready says first."""
 REFUSED = "refused"
 """The dependency that a process reports while it waits for a person."""
 
@@ -52,7 +54,7 @@ class Health:
     def __init__(self, *, stale_after: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stale_after, self._clock = stale_after, clock
         self._beat = clock()
-        self._reasons: dict[str, str] = {"": "starting"}
+        self._reasons: dict[str, str] = {"": STARTING}
         self._missing = ""
         self._notes: dict[str, str] = {}
         self._since = datetime.now(UTC)
