@@ -1,7 +1,7 @@
 """`python -m bench`: measure all contenders on this machine, one at a time, in interleaved rounds.
 
 examples:
-  python -m bench                     all contenders, three rounds (about 15 minutes), table on the screen
+  python -m bench                     all contenders, three rounds (about 22 minutes), table on the screen
   python -m bench --quick             one short round each, to see that everything runs
   python -m bench --no-peers          Sorbus alone, after a change to it
   python -m bench --only Debezium     one contender
