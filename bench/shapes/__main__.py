@@ -79,9 +79,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(whole, indent=1))
     else:
-        lines = [
-            f"| {one['shape']} | {one['measure']} | {_number(float(one['value']))} | {one['unit']} |" for one in found
-        ]
+        lines = [f"| {shape} | {measure} | {_number(value)} | {unit} |" for shape, measure, value, unit in found]
         print("\n".join(["| shape | measure | | unit |", "| --- | --- | ---: | --- |", *lines]))
     return 1 if failures else 0
 
