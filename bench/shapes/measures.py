@@ -81,7 +81,7 @@ def backlog(servers: Servers, folder: Path, sorbus: Sorbus) -> Found:
                 source.execute(f"update customer set name = '{number}.' || id".encode())
                 source.execute("vacuum customer")
             source.execute("insert into customers values (999999, 'behind them all', null)")
-            _until(target, live, "id = 999999", 1, running)
+            _until(target, live, "id = '999999'", 1, running)
             usual = latency(servers, "customers_copy", 100, 15)
             began = time.monotonic()
             running.start("consume", "customer-to-dst")
@@ -115,7 +115,7 @@ def growth(servers: Servers, folder: Path, sorbus: Sorbus) -> Found:
                     source.execute("checkpoint")
                     source.execute(f"update customer set name = '{word}' || id where id %% {rows // 100_000} = 0", ())
                     began = time.monotonic()
-                    sample = f"id in (select (g * {rows // 100_000}) from generate_series(1, 100000, 500) g)"
+                    sample = f"id in (select (g * {rows // 100_000})::text from generate_series(1, 100000, 500) g)"
                     _until(target, table, f"{sample} and name like '{word}%'", 200, running, every=0.02)
                     _until(target, table, f"name like '{word}%'", 100_000, running)
                     took = time.monotonic() - began

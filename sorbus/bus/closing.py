@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from confluent_kafka import Consumer
 
@@ -22,18 +23,23 @@ class ClosingConsumer(Consumer):
 
     def close(self) -> None:
         """KafkaException, RuntimeError as of `Consumer.close`."""
-        failures: list[Exception] = []
-
-        def run() -> None:
-            try:
-                super(ClosingConsumer, self).close()
-            except Exception as error:  # noqa: BLE001  # raised where it was called
-                failures.append(error)
-
-        thread = threading.Thread(target=run, name="close", daemon=True)
-        thread.start()
-        thread.join(_CLOSING)
-        if thread.is_alive():
+        if not ended_within(_CLOSING, super().close):
             _log.warning("Kafka's client did not close a reader within %.0f s: it is left behind", _CLOSING)
-        if failures:
-            raise failures[0]
+
+
+def ended_within(seconds: float, action: Callable[[], object]) -> bool:
+    """Runs `action` in a thread; whether it ended in time. What it raised is raised; later it is left to itself."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001  # raised below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="close", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    return not thread.is_alive()

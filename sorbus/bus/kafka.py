@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.client_log import LOGGER
-from sorbus.bus.closing import ClosingConsumer
+from sorbus.bus.closing import ClosingConsumer, ended_within
 from sorbus.bus.kafka_token import token_login
 from sorbus.bus.reachable import Reachable
 from sorbus.errors import AuthError, SorbusError, TransientError, UsageError, missing, refused_login
@@ -154,17 +154,12 @@ def leave(ending: Callable[[], None]) -> None:
     no signal interrupts it. By then the requests are sent; if Kafka didn't receive them, the session times out and
     events with uncommitted offsets are redelivered.
     """
-
-    def run() -> None:
-        try:
-            ending()
-        except (SorbusError, KafkaException) as error:
-            _log.info("leaving a group: %s", error)
-
-    thread = threading.Thread(target=run, name="leave", daemon=True)
-    thread.start()
-    thread.join(_LEAVING)
-    if thread.is_alive():
+    try:
+        has_left = ended_within(_LEAVING, ending)
+    except (SorbusError, KafkaException) as error:
+        _log.info("leaving a group: %s", error)
+        return
+    if not has_left:
         _log.warning(
             "Kafka did not confirm within %.0f s that the consumer left its group:"
             " uncommitted events will be redelivered",

@@ -9,9 +9,9 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple, get_args
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, Message
 
-from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, topic_reader
+from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, offset_of, partition_of, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.sending import Single
 from sorbus.deadletter import DeadLetter
@@ -19,7 +19,7 @@ from sorbus.errors import SorbusError
 from sorbus.settings import Settings
 from sorbus.snapshot_control import SnapshotAction
 
-_EVERY = 0.5
+_EVERY, _TIMEOUT = 0.5, 10.0
 
 
 class BackfillRequest(NamedTuple):
@@ -40,19 +40,25 @@ class RereadRequests:
         self._consumer: Consumer | None = None
         self._looked_at = time.monotonic()
         self._backfills: list[BackfillRequest] = []
+        self._next: dict[int, int] = {}
+        """Partition -> the offset of the first message that wasn't read."""
         self.outstanding: set[tuple[str, bytes]] = set()
         """(Data type, id) of the records whose events haven't been published since they were asked for."""
 
     def open(self) -> None:
-        """Reads on from now, if it wasn't open. TransientError without Kafka. Without the topic (`sorbus apply`
+        """Reads on where it was, at first from now. TransientError without Kafka. Without the topic (`sorbus apply`
         creates it), `read` returns nothing.
         """
         if self._consumer is not None:
             return
         consumer = topic_reader(self._settings, f"requests-{self._system}", wait_ms=5000)
         try:
-            partitions = all_partitions(consumer, self._topic, OFFSET_END)
+            partitions = all_partitions(consumer, self._topic)
             with kafka_errors(f"reading {self._topic}"):
+                for part in partitions:  # not "the end", which would be looked up later than a request may be sent
+                    if part.partition not in self._next:
+                        self._next[part.partition] = consumer.get_watermark_offsets(part, timeout=_TIMEOUT)[1]
+                    part.offset = self._next[part.partition]
                 consumer.assign(partitions)
         except SorbusError:
             consumer.close()
@@ -77,18 +83,29 @@ class RereadRequests:
             return {}
         self._looked_at = now
         found: dict[str, dict[bytes, None]] = {}
-        with kafka_errors(f"reading {self._topic}"):
-            messages = self._consumer.consume(1000, 0.0)
-        for message in messages:
-            if failure := message.error():
-                if failure.code() != KafkaError._PARTITION_EOF:
-                    raise as_error(failure, f"reading {self._topic}")
-            elif bytes_of(message.key()).decode(errors="replace") == self._system:
-                if (asked := _backfill(message)) is not None:
-                    self._backfills.append(asked)
+        backfills: list[BackfillRequest] = []
+        after: dict[int, int] = {}
+        try:
+            with kafka_errors(f"reading {self._topic}"):
+                messages = self._consumer.consume(1000, 0.0)
+            for message in messages:
+                if failure := message.error():
+                    if failure.code() != KafkaError._PARTITION_EOF:
+                        raise as_error(failure, f"reading {self._topic}")
                     continue
-                data_type, id = _asked(message)
-                found.setdefault(data_type, {})[id] = None
+                after[partition_of(message)[1]] = offset_of(message) + 1
+                if bytes_of(message.key()).decode(errors="replace") != self._system:
+                    continue
+                if (asked := _backfill(message)) is not None:
+                    backfills.append(asked)
+                else:
+                    data_type, id = _asked(message)
+                    found.setdefault(data_type, {})[id] = None
+        except SorbusError:
+            self.close()  # the next session opens it again, and reads these messages again
+            raise
+        self._next |= after
+        self._backfills += backfills
         return {data_type: list(ids) for data_type, ids in found.items()}
 
     def backfills(self) -> list[BackfillRequest]:

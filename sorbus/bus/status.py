@@ -23,7 +23,7 @@ from sorbus.bus.kafka import all_partitions, as_error, base_config, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.errors import ExitCode, SorbusError, TransientError
 from sorbus.settings import Settings
-from sorbus.telemetry.health import REFUSED, STARTING, Health
+from sorbus.telemetry.health import REFUSED, Health
 from sorbus.telemetry.metrics import last_reads
 
 EVERY = 5.0
@@ -55,6 +55,8 @@ class ProcessReport:
     """Data type -> when it was last polled to the end; "" for a stream: when it was last read to its end."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Warnings while it works, by kind: "stale", "hot"."""
+    was_ready: bool = True
+    """Whether it ever was since it began; earlier releases don't say."""
     at: float = 0.0
 
 
@@ -121,7 +123,10 @@ class StatusReader:
 
 
 def require_running(settings: Settings, names: Names, process: str) -> None:
-    """Before a request to a process, which reads requests only while it runs. TransientError if it wouldn't."""
+    """Before a request to a process, which reads requests from when it was first ready until it ends or is refused.
+
+    TransientError if it wouldn't read one now.
+    """
     reader = StatusReader(settings, names)
     try:
         found = [one for one in reader.read() if one.process == process]
@@ -129,8 +134,7 @@ def require_running(settings: Settings, names: Names, process: str) -> None:
         reader.close()
     now = time.time()
     running = [one for one in found if one.exit_code is None and now - one.at <= SILENT]
-    heard = [one for one in running if one.dependency != REFUSED and not one.reason.startswith(STARTING)]
-    if heard:
+    if any(one.was_ready and one.dependency != REFUSED for one in running):
         return
     if running:
         why = running[0].reason
@@ -210,6 +214,7 @@ class _Reporter:
             "" if stuck else status.dependency,
             last_reads=last_reads(),
             notes={name: words[:_LONGEST_REASON] for name, words in self._health.notes().items()},
+            was_ready=self._health.was_ready,
             at=time.time(),
         )
 

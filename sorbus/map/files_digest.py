@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from sorbus.mapfile.model import Map
@@ -25,8 +26,13 @@ def digest_of_named(folder: Path, company: Map) -> str:
 
 
 def _digest(files: Iterable[Path]) -> str:
+    """One that can't be read counts as empty: reading the map says what is wrong with it."""
     found = hashlib.sha256()
     for file in files:
-        content = file.read_bytes() if file.is_file() else b""
-        found.update(f"{file.name}\0{len(content)}\0".encode() + content)
+        content = b""
+        with suppress(OSError):
+            if file.is_file():  # not a pipe, which would be waited for
+                with file.open("rb") as opened:
+                    content = hashlib.file_digest(opened, "sha256").digest()
+        found.update(file.name.encode("utf-8", "surrogateescape") + b"\0" + content.ljust(32, b"\0"))
     return found.hexdigest()

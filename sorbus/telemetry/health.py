@@ -25,8 +25,6 @@ from sorbus.plain_server import PlainHandler, PlainServer
 from sorbus.telemetry.metrics import UP
 
 _LONGEST_LABEL = 300
-STARTING = "starting"
-"""What a process that was never ready says first."""
 REFUSED = "refused"
 """The dependency that a process reports while it waits for a person."""
 
@@ -54,10 +52,12 @@ class Health:
     def __init__(self, *, stale_after: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stale_after, self._clock = stale_after, clock
         self._beat = clock()
-        self._reasons: dict[str, str] = {"": STARTING}
+        self._reasons: dict[str, str] = {"": "starting"}
         self._missing = ""
         self._notes: dict[str, str] = {}
         self._since = datetime.now(UTC)
+        self.was_ready = False
+        """Whether it ever was."""
 
     def beat(self) -> None:
         """Records that the loop has completed another round."""
@@ -74,6 +74,7 @@ class Health:
         else:
             self.unblock("")
             self.unblock(REFUSED)
+            self.was_ready = True
         self.beat()
 
     def block(self, dependency: str, reason: str) -> None:

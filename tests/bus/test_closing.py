@@ -9,25 +9,10 @@ import time
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewTopic
 
 from sorbus.bus import closing
 from sorbus.bus.kafka import admin, group_consumer, idempotent_producer, topic_reader
-from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
-
-
-@pytest.fixture
-def settings(stack: Addresses) -> Settings:
-    return Settings(kafka=stack.kafka, registry="")
-
-
-@pytest.fixture
-def topic(settings: Settings, unique: str) -> str:
-    """A topic of one partition."""
-    client = admin(settings)
-    client.create_topics([NewTopic(unique, 1, 1)])[unique].result(30)
-    return unique
 
 
 def test_a_close_that_hangs_is_left_behind(

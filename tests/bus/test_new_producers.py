@@ -6,29 +6,14 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-import pytest
 from confluent_kafka import Consumer
-from confluent_kafka.admin import NewTopic
 
-from sorbus.bus.kafka import admin, all_partitions, idempotent_producer, read_to_end, topic_reader
+from sorbus.bus.kafka import all_partitions, idempotent_producer, read_to_end, topic_reader
 from sorbus.bus.publisher import Publisher
 from sorbus.bus.sending import Single, send
-from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 
 _TRIES, _LIBRDKAFKA_LOOKS_EVERY = 5, 0.5
-
-
-@pytest.fixture
-def settings(stack: Addresses) -> Settings:
-    return Settings(kafka=stack.kafka, registry="")
-
-
-@pytest.fixture
-def topic(settings: Settings, unique: str) -> str:
-    client = admin(settings)
-    client.create_topics([NewTopic(unique, 1, 1)])[unique].result(30)
-    return unique
 
 
 def seconds(action: Callable[[], object]) -> float:

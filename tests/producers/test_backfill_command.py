@@ -18,7 +18,7 @@ from sorbus.errors import TransientError
 from sorbus.ops.backfill.status import words_of
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotStatus
-from sorbus.telemetry.health import Health
+from sorbus.telemetry.health import REFUSED, Health
 from tests.consumers.line import eventually
 from tests.producers.shop import Shop
 
@@ -59,8 +59,14 @@ def test_nothing_is_asked_of_a_producer_that_does_not_run(make_shop: MakeShop) -
     with reporting(shop.settings, names, crm, health):
         eventually(lambda: "can't take this yet: starting; Kafka can't be" in _refusal(shop, names, crm), "its reason")
         health.report("kafka", None)
+        health.ready("the registry can't be reached", dependency="registry")  # nothing has opened the requests yet
+        eventually(lambda: "can't take this yet: the registry can't be" in _refusal(shop, names, crm), "its reason")
         health.ready()
         eventually(lambda: _refusal(shop, names, crm) == "", "its readiness")
+        health.ready("the source is away", dependency="system")
+        eventually(lambda: not health.status().ready and _refusal(shop, names, crm) == "", "that it reads on")
+        health.block(REFUSED, "the server denies access")
+        eventually(lambda: "can't take this yet: the source is away; the server" in _refusal(shop, names, crm), "why")
         with pytest.raises(TransientError, match="isn't running"):
             require_running(shop.settings, names, "produce books")
     with pytest.raises(TransientError, match="isn't running"):

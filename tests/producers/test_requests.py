@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from sorbus.bus.kafka import idempotent_producer
+from sorbus.bus.kafka import admin, idempotent_producer
 from sorbus.bus.names import Names
 from sorbus.bus.requests import reread_message
 from sorbus.bus.sending import send
@@ -32,17 +32,34 @@ def test_what_is_asked_while_the_source_is_away_is_read_once_it_is_back(make_sho
     shop.apply()
     server, _, database = shop.dsn.rpartition("/")
     allow = sql.SQL("alter database {} with allow_connections {}")
-    with shop.producing() as running, psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+    with shop.producing() as running, psycopg.connect(f"{server}/postgres", autocommit=True) as server_admin:
         tape = shop.tape("item")
         tape.wait_for({"1": {"name": "a"}, "2": {"name": "b"}})
-        admin.execute(allow.format(sql.Identifier(database), sql.SQL("false")))
+        server_admin.execute(allow.format(sql.Identifier(database), sql.SQL("false")))
         try:
-            admin.execute(END, [database])
+            server_admin.execute(END, [database])
             eventually(lambda: running.health.waiting(), "word that the source is away")
             ask(shop, b"1")
         finally:
-            admin.execute(allow.format(sql.Identifier(database), sql.SQL("true")))
+            server_admin.execute(allow.format(sql.Identifier(database), sql.SQL("true")))
         tape.wait(lambda: len(tape.events_of("1")) == 2, "the event that was asked for")
+
+
+def test_requests_are_read_though_their_topic_was_made_again(make_shop: MakeShop) -> None:
+    shop = make_shop(ITEMS)
+    shop.describe({"item": (FIELDS, {"table": "items"})})
+    shop.apply()
+    topic = Names(shop.prefix).requests
+    with shop.producing():
+        tape, kafka = shop.tape("item"), admin(shop.settings)
+        tape.wait_for({"1": {"name": "a"}, "2": {"name": "b"}})
+        ask(shop, b"1", b"1", b"1")
+        tape.wait(lambda: len(tape.events_of("1")) >= 2, "the event that was asked for")
+        kafka.delete_topics([topic])[topic].result(30)
+        eventually(lambda: topic not in kafka.list_topics(timeout=10).topics, "the topic's end")
+        shop.apply()
+        ask(shop, b"2")
+        tape.wait(lambda: len(tape.events_of("2")) == 2, "the event that was asked for of the new topic", 60)
 
 
 def test_what_was_asked_of_a_session_that_failed_is_read_by_the_next(make_shop: MakeShop) -> None:
@@ -50,14 +67,14 @@ def test_what_was_asked_of_a_session_that_failed_is_read_by_the_next(make_shop: 
     shop.describe({"item": (FIELDS, {"table": "items"})})
     shop.apply()
     server, _, database = shop.dsn.rpartition("/")
-    with shop.producing() as running, psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+    with shop.producing() as running, psycopg.connect(f"{server}/postgres", autocommit=True) as server_admin:
         tape, requests = shop.tape("item"), running.loop._requests
         tape.wait_for({"1": {"name": "a"}, "2": {"name": "b"}})
         with psycopg.connect(shop.dsn) as other:
             other.execute("lock table items")
             ask(shop, b"1", b"2")
             eventually(lambda: len(requests.outstanding) == 2, "the requests")
-            admin.execute(f"{END} and state = 'active' and query not like '%%pg_stat_activity%%'", [database])
+            server_admin.execute(f"{END} and state = 'active' and query not like '%%pg_stat_activity%%'", [database])
             eventually(lambda: running.health.waiting(), "word that the session ended")
             other.rollback()
         tape.wait(lambda: len(tape.events_of("1")) == len(tape.events_of("2")) == 2, "the events that were asked for")

@@ -75,7 +75,8 @@ def test_lists_whose_parent_column_compares_otherwise_than_the_key(books: Callab
         made.consumer.open()  # a change of `a` would delete the lines of `A`
 
 
-def test_rows_that_a_deleted_record_left_in_a_list_are_replaced(books: Callable[..., Books]) -> None:
+def orders(books: Callable[..., Books]) -> Books:
+    """Opened, on tables of their own."""
     made = books(
         ORDER,
         "create table orders (id varchar(40) primary key)",
@@ -84,6 +85,11 @@ def test_rows_that_a_deleted_record_left_in_a_list_are_replaced(books: Callable[
         children={"lines": {"table": "order_lines", "parent": "order_id", "position": None}},
     )  # fmt: skip
     made.consumer.open()
+    return made
+
+
+def test_rows_that_a_deleted_record_left_in_a_list_are_replaced(books: Callable[..., Books]) -> None:
+    made = orders(books)
     one = b"\2" + text("x") + b"\0"
     assert made.send(1, a=one) == []
     made.server.root("delete from orders", database=made.database)
@@ -92,14 +98,7 @@ def test_rows_that_a_deleted_record_left_in_a_list_are_replaced(books: Callable[
 
 
 def test_a_delete_takes_the_lines_of_a_record_whose_row_a_person_removed(books: Callable[..., Books]) -> None:
-    made = books(
-        ORDER,
-        "create table orders (id varchar(40) primary key)",
-        "create table order_lines (order_id varchar(40) not null, sku varchar(40) not null)",
-        table="orders", existing=True,
-        children={"lines": {"table": "order_lines", "parent": "order_id", "position": None}},
-    )  # fmt: skip
-    made.consumer.open()
+    made = orders(books)
     one = b"\2" + text("x") + b"\0"
     assert made.send(1, a=one, b=one) == []
     made.server.root("delete from orders where id = 'a'", database=made.database)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sorbus.errors import MapError
 from sorbus.map import load
 from sorbus.map.load import load_map
 from sorbus.mapfile.document import Document
@@ -52,6 +53,17 @@ def test_a_change_between_reading_and_the_end_of_reading_is_seen(
     loaded = load_map(_written(tmp_path))
     assert loaded.map.company != "Larkspur"
     assert loaded.has_changed()
+
+
+@pytest.mark.parametrize("place", ["/proc/self/mem", "/nowhere"], ids=["unreadable", "dangling"])
+@pytest.mark.parametrize("name", ["map.yaml", "mappings/new.csv"])
+def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path, name: str, place: str) -> None:
+    file = _written(tmp_path)
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to(place)
+    with pytest.raises(MapError, match="can't"):
+        load_map(file)
 
 
 def _written(folder: Path) -> Path:
