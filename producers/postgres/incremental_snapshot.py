@@ -1,7 +1,9 @@
 """Incremental snapshots: a data type's records read by ranges of their key, a chunk at a time, beside the stream.
 
 A chunk has a snapshot of its own that shows every transaction the stream has told of until then. What the stream says
-of a record while its chunk is under way is newer: the chunk's state of it is dropped, since it could only go back. All
+of a record while its chunk is under way is newer: the chunk's state of it is dropped, since it could only go back. That
+holds for what the stream tells. What it doesn't (a rewritten table) was seen before the snapshot began, and the stream
+has passed that place: else a change from before the rewrite would come last, and its record stay as it was then. All
 else gets the stream's next version when it is published, so whatever happens to it later has a higher one. Each event
 holds a record's full state: nothing else is needed. A record that is deleted before its chunk isn't published; one
 whose key moves is published by the stream under its new key.
@@ -68,6 +70,7 @@ class IncrementalSnapshot:
     def __init__(self, source: OpenSource) -> None:
         self._source = source
         self._awaited: dict[str, tuple[int, float]] = {}
+        self._marks: dict[str, int] = {}
         self._ready: str | None = None
         self._started = 0
         self._asked_at = self._blocker_at = 0.0
@@ -86,13 +89,19 @@ class IncrementalSnapshot:
         turn = state.turn([each.name for each in self._source.captures])
         return turn[0] if turn and not turn[0].is_paused else None
 
-    def may_read(self, state: PostgresPosition) -> bool:
-        """Whether there is anything to read now. TransientError."""
+    def may_read(self, state: PostgresPosition, passed: int) -> bool:
+        """Whether there is anything to read now; `passed`: the stream has told all before this LSN. TransientError."""
         if state.copying is None and self._started:  # it is over, paused or was given up
             self._ready, self._started = None, 0
             self._drop()
         due = self.due(state)
-        return due is not None and (due.data_type == self._ready or self._may_begin(due.data_type))
+        return due is not None and (due.data_type == self._ready or self._may_begin(due.data_type, passed))
+
+    def tables_changed(self) -> None:
+        """A look has found what the stream may not tell: what hasn't begun waits until the stream has passed it."""
+        self._awaited, self._marks = {}, {}
+        if not self._started:
+            self._ready = None
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -114,19 +123,25 @@ class IncrementalSnapshot:
                 " (see pg_locks), or the server sorts it; changes are published meanwhile"
             )
         for data_type, (_, since) in self._awaited.items():
-            if time.monotonic() - since > _PATIENCE:
+            if data_type not in self._marks and time.monotonic() - since > _PATIENCE:
                 return (
                     f"the snapshot of {data_type} waits for a transaction that was open when it was to begin:"
                     f" {self._blocker or 'see pg_stat_activity'}; other changes are published meanwhile"
                 )
         return None
 
-    def _may_begin(self, data_type: str) -> bool:
-        """Whether all transactions that were open when this was first asked have ended.
+    def _may_begin(self, data_type: str, passed: int) -> bool:
+        """Whether all transactions that were open when this was first asked have ended, and the stream has told them.
 
         What one wrote to a table before the publication held it isn't streamed: only a later snapshot shows it. And a
         transaction that was streamed before a restart may not be visible yet.
         """
+        if (mark := self._marks.get(data_type)) is not None:
+            if passed < mark:
+                return False
+            del self._marks[data_type], self._awaited[data_type]
+            self._ready = data_type
+            return True
         if time.monotonic() - self._asked_at < _ASK_EVERY:
             return False
         self._asked_at = time.monotonic()
@@ -136,9 +151,8 @@ class IncrementalSnapshot:
             if time.monotonic() - since > _PATIENCE and time.monotonic() > self._blocker_at + _BLOCKER_EVERY:
                 self._blocker, self._blocker_at = self._source.holder_of(oldest), time.monotonic()
             return False
-        del self._awaited[data_type]
-        self._ready = data_type
-        return True
+        self._marks[data_type] = self._source.mark_log()
+        return False
 
     def is_ready(self, data_type: str) -> bool:
         """Whether `may_read` has found that its snapshot may begin."""

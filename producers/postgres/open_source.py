@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
 
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, UndefinedColumn, UndefinedObject, UndefinedTable
 
 from sorbus.bus.names import Names
 from sorbus.connector import BoundSource, BoundSystem, Position
@@ -25,7 +25,14 @@ from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_
 from sorbus.producers.postgres.client_encoding import Encoding, connect_reading
 from sorbus.producers.postgres.fetch import Fetched, KeyReader
 from sorbus.producers.postgres.position import PostgresPosition
-from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server
+from sorbus.producers.postgres.server import (
+    Server,
+    another_database,
+    another_history,
+    mark_log,
+    not_accepted,
+    read_server,
+)
 from sorbus.producers.postgres.slot import Slot, advice, connect_replication, loss, read_slot
 from sorbus.producers.postgres.source_watch import SourceWatch
 from sorbus.timing.duration import parse_duration
@@ -35,6 +42,16 @@ CHUNK_IDLE_MS = 3000
 """How long a chunk of a snapshot may hold its transaction open without reading, in milliseconds."""
 _HOLDER = (files("sorbus.producers.postgres") / "transaction_holder.sql").read_text()
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _looking(doing: str) -> Iterator[None]:
+    """As `postgres_errors`; TransientError for what was dropped between two queries: the next look says what is so."""
+    with postgres_errors(doing):
+        try:
+            yield
+        except (UndefinedObject, UndefinedTable, UndefinedColumn) as error:
+            raise TransientError(f"{doing}: it changed meanwhile: {error.diag.message_primary}") from error
 
 
 class OpenSource:
@@ -67,7 +84,7 @@ class OpenSource:
 
         `floors`: data types that are snapshotted again, above these versions.
         """
-        with postgres_errors(f"opening {self._system.name}"):
+        with _looking(f"opening {self._system.name}"):
             self.server = read_server(self.session, f"opening {self._system.name}")
             state = None if position is None else PostgresPosition.from_position(position).above(floors)
             other = None if state is None else another_database(state, self.server)
@@ -98,7 +115,7 @@ class OpenSource:
         be seen: `is_look_overdue` then says so, and the stream doesn't wait for it.
         """
         self._looked_at = time.monotonic()
-        with postgres_errors(f"looking at the tables of {self._system.name}"):
+        with _looking(f"looking at the tables of {self._system.name}"):
             self.session.execute("set lock_timeout = '200ms'")
             try:
                 state, self.is_look_overdue = self._look(state), False
@@ -119,7 +136,7 @@ class OpenSource:
 
     def check_snapshot(self, capture: Capture, state: PostgresPosition) -> None:
         """TransientError where a table was rewritten while it was read: to its snapshot it may have looked empty."""
-        with postgres_errors(f"looking at the tables of {capture.name}"):
+        with _looking(f"looking at the tables of {capture.name}"):
             self._watch.look(self.session)
             if why := self._watch.lapsed(self.session, state).get(capture.name):
                 raise TransientError(f"{capture.name} needs a new snapshot: {why}")
@@ -140,7 +157,7 @@ class OpenSource:
 
     def refresh(self, capture: Capture) -> None:
         """Reads from the catalog what a data type's tables are now."""
-        with postgres_errors(f"looking at the tables of {capture.name}"):
+        with _looking(f"looking at the tables of {capture.name}"):
             capture.refresh(self.session)
 
     def fetch(
@@ -205,6 +222,11 @@ class OpenSource:
             ).fetchone()
         assert row is not None
         return int(str(row[0])), int(str(row[1]))
+
+    def mark_log(self) -> int:
+        """The end of the log (an LSN); the stream passes it soon, also when it is idle. TransientError."""
+        with postgres_errors("marking the log"):
+            return mark_log(self.session)
 
     def holder_of(self, xid: int) -> str:
         """Who has a transaction (64-bit xid) open, and what to do about it; "" where that can't be seen."""

@@ -1,6 +1,8 @@
 -- The tables that a publication streams, each with its membership and with what the publication leaves out of it.
 -- The membership is another one when the table has left and come back, or the publication was made or set anew: first
 -- the publication's part, then the table's own ("" where the publication names neither it nor its schema).
+-- The view shows what is there now, the catalog what was there when the transaction began to read: a table that the view
+-- shows and nothing in the catalog explains has come back in between, and is left out until both agree.
 -- (WHERE conditions and whole schemas are newer than the oldest server that we read from, so is what they are kept in.)
 select
   t.schemaname || '.' || t.tablename as name,
@@ -27,3 +29,20 @@ cross join lateral (
     and named.refclassid = 'pg_namespace'::regclass and named.refobjid = n.oid
 ) schemas
 where p.pubname = %s
+  and (
+    p.puballtables
+    or r.oid is not null
+    or schemas.oids is not null
+    or exists (
+      select from pg_partition_ancestors(c.oid) up (oid)
+      join pg_class above on above.oid = up.oid and above.oid <> c.oid
+      where exists (select from pg_publication_rel named where named.prpubid = p.oid and named.prrelid = above.oid)
+        or exists (
+          select from pg_depend own
+          join pg_depend named on named.classid = own.classid and named.objid = own.objid
+          where own.classid = to_regclass('pg_catalog.pg_publication_namespace')
+            and own.refclassid = 'pg_publication'::regclass and own.refobjid = p.oid
+            and named.refclassid = 'pg_namespace'::regclass and named.refobjid = above.relnamespace
+        )
+    )
+  )

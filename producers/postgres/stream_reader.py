@@ -16,7 +16,6 @@ from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot, 
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
 from sorbus.producers.postgres.position import PostgresPosition
-from sorbus.producers.postgres.server import mark_log
 from sorbus.producers.postgres.snapshot_pace import SnapshotPace, StreamState
 from sorbus.producers.postgres.stream import ReplicationStream
 from sorbus.producers.record_keys import record_key
@@ -83,12 +82,16 @@ class StreamReader:
 
         Only what is committed by now can come again: a source that was restored tells the rest never.
         """
-        with postgres_errors("marking the log"):
-            self._repeat_lsn, self._is_behind = mark_log(self._source.session), is_behind
+        self._repeat_lsn, self._is_behind = self._source.mark_log(), is_behind
 
     @property
     def _is_repeating(self) -> bool:
-        return max(self._wal_end, self.state.lsn) < self._repeat_lsn and self._is_behind()
+        return self._passed < self._repeat_lsn and self._is_behind()
+
+    @property
+    def _passed(self) -> int:
+        """The stream has told all before this LSN."""
+        return max(self._wal_end, self.state.lsn)
 
     def confirm(self, lsn: int) -> None:
         """The slot may forget everything before this."""
@@ -102,7 +105,7 @@ class StreamReader:
         if self._requested and is_between and not self._is_repeating:
             self._read_requested()
         if self._source.is_look_due:
-            self.state = self._source.look_again(self.state)
+            self._look_again()
         if self._must_store and not collector.in_transaction and not collector.has_work:
             self._must_store = False
             return Batch((), (), (), self.state.to_position(), True)
@@ -150,7 +153,7 @@ class StreamReader:
         self._pace.streamed()
         # A slice of the snapshot may share the transaction, which is committed after it.
         self._is_followed = caught_up and self._pace.slice(StreamState.CAUGHT_UP) is not None and (
-            self._snapshot.may_read(self.state)
+            self._snapshot.may_read(self.state, self._passed)
         )  # fmt: skip
         self._stored_at = time.monotonic()
         is_all = caught_up and not self._is_followed
@@ -182,7 +185,7 @@ class StreamReader:
         """The next slice of the snapshot that is due, if its turn has come. TransientError, AuthError."""
         snapshot, collector, pace = self._snapshot, self._collector, self._pace
         is_amid = collector.in_transaction or collector.has_work or self._is_repeating
-        if is_amid or not snapshot.may_read(self.state):
+        if is_amid or not snapshot.may_read(self.state, self._passed):
             return None
         if (seconds := pace.slice(stream)) is None:
             return None
@@ -206,7 +209,7 @@ class StreamReader:
     def _begin_snapshot(self) -> bool:
         if self._source.is_look_overdue and not self._source.is_look_due:
             return False
-        self.state = self._source.look_again(self.state)
+        self._look_again()
         due = self._snapshot.due(self.state)
         if self._source.is_look_overdue or due is None or not self._snapshot.is_ready(due.data_type):
             return False  # a table is locked, or another one is to be read first by now
@@ -214,6 +217,12 @@ class StreamReader:
         begun = replace(due, version=version, expected=self._snapshot.expected(due.data_type))
         self.requested(replace(self.state.begin(due, begun), version=max(self.state.version, version)))
         return True
+
+    def _look_again(self) -> None:
+        looked = self._source.look_again(self.state)
+        if looked != self.state:
+            self._snapshot.tables_changed()
+        self.state = looked
 
     def _published(self, part: Slice) -> Batch:
         collector = self._collector
@@ -259,7 +268,7 @@ class StreamReader:
         """
         self._stream.keep_alive()
         self._source.beat()
-        lsn = max(self._wal_end, self.state.lsn)
+        lsn = self._passed
         self._collector.reached(self._wal_end)
         now = time.monotonic()
         if lsn > self._stream.flushed and (self._is_marked or now - self._stored_at > _IDLE_STORE):

@@ -288,11 +288,11 @@ def test_a_database_made_anew_under_its_name_is_lost(server: OwnServer, shop: Sh
     )
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
-    assert "made anew" in str(error)
+    assert "another one than before" in str(error)
     describe(shop, "resnapshot")
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
-    assert "made anew" in str(error)
+    assert "another one than before" in str(error)
     accepted = str(error).partition('accept_source: "')[2].partition('"')[0]
     shop.describe({"item": (ITEM, {"table": "items"})}, {"accept_source": accepted})
     error = shop.start().ended()  # that slot is another database's: nothing of ours to drop

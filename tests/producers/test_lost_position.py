@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import psycopg
 import pytest
 
 from sorbus.errors import LostPosition
-from sorbus.producers.postgres import open_source, stream_reader
+from sorbus.producers.postgres import open_source, source_watch, stream_reader
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Running, Shop
 
@@ -141,6 +143,38 @@ def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_co
         shop.execute("update items set name = 'drei' where id = 3")
         tape.wait_for({"1": item(1, "eins"), "2": item(2, "zwei"), "3": item(3, "drei")})
     assert [record.record for record in tape.events_of("2")][-1] == item(2, "zwei")
+
+
+@pytest.mark.parametrize("meanwhile", ["alter publication {slot} add table items", "drop publication {slot}"])
+def test_a_publication_that_changes_while_it_is_looked_at_loses_nothing(
+    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """A look has one snapshot of the catalog, but what a publication streams is shown as it is just now."""
+    monkeypatch.setattr(open_source, "_LOOK_EVERY", 0.2)
+    shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
+    tape, is_due, is_done = shop.tape("item"), threading.Event(), threading.Event()
+
+    def read_and_change(*arguments: Any) -> object:
+        found = read_tables(*arguments)
+        if is_due.is_set():
+            is_due.clear()
+            shop.execute(meanwhile.format(slot=shop.slot))
+            is_done.set()
+        return found
+
+    read_tables = source_watch.read_tables
+    with shop.producing() as running:
+        shop.execute("update items set name = 'eins' where id = 1")
+        tape.wait(lambda: tape.live().get("1") == item(1, "eins"), "record 1")
+        shop.execute(f"alter publication {shop.slot} drop table items", "update items set name = 'zwei' where id = 2")
+        monkeypatch.setattr(source_watch, "read_tables", read_and_change)
+        is_due.set()
+        assert is_done.wait(20), "nobody looked"
+        if "drop" in meanwhile:
+            until_told(running, "publication")
+        shop.apply()
+        shop.execute("update items set name = 'drei' where id = 3")
+        tape.wait_for({"1": item(1, "eins"), "2": item(2, "zwei"), "3": item(3, "drei")})
 
 
 def test_a_table_that_left_the_publication_and_came_back_is_copied_again(make_shop: MakeShop) -> None:
