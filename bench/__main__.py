@@ -25,12 +25,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import ceiling, chain, rules
+from bench import ceiling, chain, raw, rules
 from bench.debezium import Debezium, NotHereError
-from bench.figures import Course, Figure, Notebook
+from bench.figures import Course, Curve, Figure, Notebook
 from bench.ours import RULED_MAP, Sorbus
 from bench.processes import end_in_order
-from bench.report import CEILING, OURS, PARTED, PEER, RULED, Report, machine
+from bench.report import CEILING, OURS, PARTED, PEER, RAW, RULED, Report, machine
 from bench.servers import Servers, UnreachableError, running
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -47,6 +47,7 @@ def contenders(peers: Path | None) -> dict[str, Contender]:
         debezium, scripts = peers / "debezium", peers / "ceiling"
         found[PEER] = lambda *rest: chain.run(Debezium(debezium), *rest)
         found[CEILING] = lambda *rest: ceiling.run(scripts, *rest)
+    found[RAW] = raw.run
     found[OURS] = lambda *rest: chain.run(Sorbus(), *rest)
     for number, name in PARTED.items():
         found[name] = lambda *rest, number=number: chain.run(Sorbus(partitions=number), *rest)
@@ -58,6 +59,7 @@ def measure(chosen: dict[str, Contender], servers: Servers, folder: Path, course
     """All rounds, contenders taking turns within each; a contender that fails is left out of the later rounds."""
     began = datetime.now(UTC)
     figures: list[Figure] = []
+    curves: list[Curve] = []
     words: list[str] = []
     failures: dict[str, str] = {}
     for number in range(course.rounds):
@@ -74,10 +76,11 @@ def measure(chosen: dict[str, Contender], servers: Servers, folder: Path, course
                 failures[name] = f"{name}, round {number + 1}: {error}"
                 print(failures[name], file=sys.stderr)
             figures += book.figures
+            curves += book.curves
             words += (f"{name}, round {number + 1}, {word}" for word in book.words)
     facts = machine() | servers.facts()
     moment = began.strftime("%Y-%m-%d %H:%M UTC")
-    return Report(moment, _commit(), dataclasses.asdict(course), facts, figures, words, list(failures.values()))
+    return Report(moment, _commit(), dataclasses.asdict(course), facts, figures, words, list(failures.values()), curves)
 
 
 def _commit() -> str:
@@ -105,7 +108,7 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument(
         "--only",
-        choices=(PEER, CEILING, OURS, "rules", "partitions"),
+        choices=(PEER, CEILING, RAW, OURS, "rules", "partitions"),
         action="append",
         help="just this one; may be repeated",
     )
@@ -124,7 +127,7 @@ def main() -> int:
     peers = options.peers_folder if options.peers else None
     if peers is not None and not peers.is_dir():
         parser.error(f"no folder {peers}: name the peers' with --peers-folder, or measure without them, --no-peers")
-    asked = set(options.only or (PEER, CEILING, OURS, PARTED[4]))  # the peers' topic has four partitions
+    asked = set(options.only or (PEER, CEILING, RAW, OURS, PARTED[4]))  # the peers' topic has four partitions
     only = asked | ({OURS, RULED} if "rules" in asked else set())
     only |= {OURS, *PARTED.values()} if "partitions" in asked else set()
     chosen = {name: run for name, run in contenders(peers).items() if name in only}

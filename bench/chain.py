@@ -8,9 +8,12 @@ from typing import Protocol
 
 from bench.figures import Course, Notebook
 from bench.pace import Latency, hot_keys, latency
-from bench.processes import Child, peak_bytes
+from bench.processes import Child, peak_bytes, resident_bytes
 from bench.servers import Servers
 from bench.watch import TooSlowError, checksum, until_visible, until_written, update_all
+
+_LOOK_EVERY = 0.25
+"""Seconds between two looks at the memory, while rows are waited for."""
 
 
 class Chain(Protocol):
@@ -44,10 +47,14 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
     servers.wipe(course.rows)
     chain.prepare(servers, folder)
     peaks: dict[str, int] = {}
+    memory: list[tuple[float, float]] = []
 
     def check() -> None:
         for child in chain.processes().values():
             child.check()
+        if not memory or time.monotonic() > memory[-1][0] + _LOOK_EVERY:
+            used = resident_bytes(*(child.pid for child in chain.processes().values()))
+            memory.append((time.monotonic(), used / 2**20))
 
     def pids() -> dict[str, int]:
         return {name: child.pid for name, child in chain.processes().items()}
@@ -59,6 +66,7 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
     try:
         with servers.connect("src") as source, servers.connect("dst") as target:
             began = time.monotonic()
+            memory.clear()
             chain.start()
             seen = until_visible(target, chain.table, "", course.rows, course.limit, check)
             book.note("initial snapshot, start-up included", seen.last - began, "s")
@@ -79,6 +87,7 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
                     committed, prefix = update_all(source, course.rows)
                     seen = until_visible(target, chain.table, prefix, course.rows, course.limit, check)
                 book.note(stage, seen.rate_since(committed), "rows/s")
+            book.draw("end to end", [(committed, 0.0), *((at, share * 100) for at, share in seen.curve)], committed)
             look()
 
             def pace(stage: str, rate: int, reach: Callable[[], Latency]) -> None:
@@ -86,6 +95,7 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
                     reached = reach()
                 book.note(f"{stage}, p50", reached.p50, "ms")
                 book.note(f"{stage}, p99", reached.p99, "ms")
+                book.draw(stage, reached.curve)
                 book.note(f"{stage}, rate reached", reached.rate / rate, "of the rate")
 
             table, seconds = chain.table, course.seconds
@@ -94,9 +104,10 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
             for size, rate in course.sizes:
                 stage = f"latency of transactions of {size} rows, {rate:,} rows/s"
                 pace(stage, rate, partial(latency, servers, table, rate, seconds, size=size))
-            keys, rate = course.hot
-            stage = f"latency of {rate} updates/s of {keys} customers"
-            pace(stage, rate, partial(hot_keys, servers, table, keys, rate, seconds))
+            if course.hot is not None:
+                keys, rate = course.hot
+                stage = f"latency of {rate} updates/s of {keys} customers"
+                pace(stage, rate, partial(hot_keys, servers, table, keys, rate, seconds))
 
             chain.pause_sink()
             settle()
@@ -112,6 +123,7 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
             look()
             book.note("target equals source", checksum(source, "customers") == checksum(target, chain.table), "yes=1")
             book.note_peaks(peaks)
+            book.draw("memory", memory, began)
     except TooSlowError as error:
         raise TooSlowError("\n".join([str(error), *(_tail(child) for child in chain.processes().values())])) from error
     finally:

@@ -21,7 +21,7 @@ class Course:
     rates: tuple[int, ...] = (200, 2_000)
     sizes: tuple[tuple[int, int], ...] = ((10, 2_000), (100, 5_000))
     """Small transactions: rows of each, rows a second."""
-    hot: tuple[int, int] = (10, 500)
+    hot: tuple[int, int] | None = (10, 500)
     """How many customers are updated again and again, updates a second."""
     seconds: float = 10.0
     limit: float = 300.0
@@ -42,17 +42,35 @@ class Figure:
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What bench.pictures draws: whose, of what, and (x, y) points."""
+
+    contender: str
+    measure: str
+    points: tuple[tuple[float, float], ...]
+
+
 @dataclass(slots=True)
 class Notebook:
-    """The figures of one contender in one round, as they come."""
+    """The figures of one contender in one round, as they come; curves of the first round."""
 
     contender: str
     round: int
     figures: list[Figure] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
 
     def note(self, measure: str, value: float, unit: str) -> None:
         self.figures.append(Figure(self.contender, self.round, measure, value, unit))
+
+    def draw(self, measure: str, points: Iterable[tuple[float, float]], start: float = 0.0) -> None:
+        """Keep a curve; `start` is taken off each x."""
+        if self.round == 0:
+            told = tuple((round(x - start, 3), round(y, 4)) for x, y in points)
+            self.curves = [each for each in self.curves if each.measure != measure] + [
+                Curve(self.contender, measure, told)
+            ]
 
     def note_peaks(self, peaks: Mapping[str, int]) -> None:
         """Note each process's highest memory, in bytes, and their sum."""

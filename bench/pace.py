@@ -22,12 +22,16 @@ _INSERT, _ROW = "insert into customers (id, name, email) values ", "(%s, %s, %s)
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What was reached: transactions a second, and the latency's quantiles in milliseconds."""
+    """What was reached: transactions a second, and the latency's quantiles in milliseconds.
+
+    `curve`: (percentile, milliseconds).
+    """
 
     rate: float
     p50: float
     p99: float
     worst: float
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ def hot_keys(servers: Servers, table: str, keys: int, rate: int, seconds: float,
 
 def _as_latency(rate: float, after: list[float]) -> Latency:
     """`after`: milliseconds, in order."""
-    return Latency(rate, after[len(after) // 2], after[int(len(after) * 0.99)], after[-1])
+    curve = tuple((part / 2, after[int((len(after) - 1) * part / 200)]) for part in range(201))
+    return Latency(rate, after[len(after) // 2], after[int(len(after) * 0.99)], after[-1], curve)
 
 
 def _follow(plan: _Plan, target: psycopg.Connection, table: str, end: float) -> dict[int, float]:

@@ -67,6 +67,17 @@ def peak_bytes(root: int) -> int:
     return sum(map(own_peak_bytes, family(root)))
 
 
+def resident_bytes(*roots: int) -> int:
+    """What `roots` and their living descendants have in memory now."""
+    pages = 0
+    for pid in {pid for root in roots for pid in family(root)}:
+        try:
+            pages += int((PROC / str(pid) / "statm").read_text().split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def listener(port: int) -> int | None:
     """The process that listens on a TCP port, oldest first (a forking server's first process)."""
     sockets = set()

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, medians
+from bench.figures import Curve, Figure, medians
 
-OURS, PEER, CEILING = "Sorbus", "Debezium", "ceiling"
+OURS, PEER, CEILING, RAW = "Sorbus", "Debezium", "ceiling", "raw limits"
+_OTHERS = (PEER, CEILING, RAW)
 RULED = "Sorbus with ten rules"
 PARTED = {number: f"Sorbus, {number} partitions" for number in (2, 4, 8)}
 # A machine that others used for more than this many cores in a measurement isn't ours alone: said below the table.
@@ -37,6 +38,7 @@ class Report:
     figures: Sequence[Figure]
     words: Sequence[str]
     failures: Sequence[str]
+    curves: Sequence[Curve] = ()
 
     def as_json(self) -> str:
         """Everything, single figures included."""
@@ -44,14 +46,22 @@ class Report:
             measure: {name: round(value, 3) for name, value in _ratios(of).items()}
             for measure, of in medians(self.figures).items()
         }
-        content = {**asdict(self), "medians": _plain(self.figures), "ratios": {k: v for k, v in ratios.items() if v}}
+        curves = [{**asdict(each), "points": json.dumps(each.points)} for each in self.curves]  # a line each
+        content = {
+            **asdict(self),
+            "curves": curves,
+            "medians": _plain(self.figures),
+            "ratios": {k: v for k, v in ratios.items() if v},
+        }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     def as_markdown(self) -> str:
         """The table of medians."""
         found = medians(self.figures)
         names = [
-            name for name in (PEER, CEILING, OURS, *PARTED.values(), RULED) if any(name in of for of in found.values())
+            name
+            for name in (PEER, CEILING, RAW, OURS, *PARTED.values(), RULED)
+            if any(name in of for of in found.values())
         ]
         rounds = 1 + max((figure.round for figure in self.figures), default=0)
         lines = [
@@ -86,13 +96,13 @@ class Report:
 def _table(rows: dict[str, dict[str, tuple[float, str]]], names: Sequence[str]) -> list[str]:
     """One line a measure: each contender's median, the unit, our ratios."""
     lines = [
-        f"| measure | {' | '.join(names)} | unit | to Debezium | to the ceiling |",
-        f"| --- |{' ---: |' * len(names)} --- | ---: | ---: |",
+        f"| measure | {' | '.join(names)} | unit | to Debezium | to the ceiling | to the raw limits |",
+        f"| --- |{' ---: |' * len(names)} --- | ---: | ---: | ---: |",
     ]
     for measure, of in rows.items():
         cells = [_number(of[name][0]) if name in of else "-" for name in names]
         against = _ratios(of)
-        ratios = [f"{against[name]:.2f}" if name in against else "-" for name in (PEER, CEILING)]
+        ratios = [f"{against[name]:.2f}" if name in against else "-" for name in _OTHERS]
         unit = next(iter(of.values()))[1]
         lines.append(f"| {measure} | {' | '.join(cells)} | {unit} | {' | '.join(ratios)} |")
     return lines
@@ -104,7 +114,7 @@ def _plain(figures: Sequence[Figure]) -> dict[str, dict[str, float]]:
 
 def _ratios(of: dict[str, tuple[float, str]]) -> dict[str, float]:
     """Ours over theirs, for each of theirs that was measured."""
-    return {name: of[OURS][0] / of[name][0] for name in (PEER, CEILING) if OURS in of and name in of and of[name][0]}
+    return {name: of[OURS][0] / of[name][0] for name in _OTHERS if OURS in of and name in of and of[name][0]}
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,8 @@ from sorbus.ops.embedded.errors import StackError
 from sorbus.ops.embedded.ports import Ports
 from sorbus.ops.embedded.stack import Stack
 
-KAFKA_PORT, CONTROLLER_PORT, REGISTRY_PORT, DATABASE_PORT = 19092, 19093, 18081, 15432
+PORTS = Ports(kafka=19092, controller=19093, registry=18081, database=15432)
+"""Those that the peers' files name."""
 DATABASES = ("src", "dst", "sorbus")
 SQL = Path(__file__).parent / "sql"
 
@@ -26,24 +27,25 @@ class Servers:
     """Where the servers are, and what the harness does to them between rounds."""
 
     admin: AdminClient
+    ports: Ports = PORTS
 
     @property
     def kafka(self) -> str:
-        return f"127.0.0.1:{KAFKA_PORT}"
+        return f"127.0.0.1:{self.ports.kafka}"
 
     @property
     def registry(self) -> str:
-        return f"http://127.0.0.1:{REGISTRY_PORT}/apis/ccompat/v7"
+        return f"http://127.0.0.1:{self.ports.registry}/apis/ccompat/v7"
 
     def dsn(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{DATABASE_PORT}/{database}"
+        return f"postgresql://postgres@127.0.0.1:{self.ports.database}/{database}"
 
     def connect(self, database: str) -> psycopg.Connection:
         return psycopg.connect(self.dsn(database), autocommit=True)
 
     def pids(self) -> dict[str, int]:
         """The first process of each server."""
-        ports = {"kafka": KAFKA_PORT, "registry": REGISTRY_PORT, "postgresql": DATABASE_PORT}
+        ports = {"kafka": self.ports.kafka, "registry": self.ports.registry, "postgresql": self.ports.database}
         found = {name: listener(port) for name, port in ports.items()}
         return {name: pid for name, pid in found.items() if pid is not None}
 
@@ -124,28 +126,26 @@ class Servers:
         return {f"postgresql {name}": str(row[0]) for name, row in found.items() if row is not None}
 
 
-PORTS = Ports(KAFKA_PORT, CONTROLLER_PORT, REGISTRY_PORT, DATABASE_PORT)
-
-
 class UnreachableError(RuntimeError):
     """The servers can't be had; the message says why."""
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, use_running: bool) -> Iterator[Servers]:
+def running(folder: Path, *, use_running: bool, ports: Ports = PORTS) -> Iterator[Servers]:
     """The servers, started in `folder` and stopped at the end; or those that already listen on the ports."""
     with contextlib.ExitStack() as held:
         if use_running:
-            silent = [port for port in (KAFKA_PORT, REGISTRY_PORT, DATABASE_PORT) if listener(port) is None]
+            silent = [port for port in (ports.kafka, ports.registry, ports.database) if listener(port) is None]
             if silent:
                 raise UnreachableError(f"nothing listens on {silent}; leave --use-running out to have servers started")
         else:
             try:
-                held.enter_context(Stack(folder, fast=False, ports=PORTS))
+                held.enter_context(Stack(folder, fast=False, ports=ports))
             except StackError as error:
                 raise UnreachableError(str(error)) from error
-        with psycopg.connect(f"postgresql://sorbus@127.0.0.1:{DATABASE_PORT}/postgres", autocommit=True) as connection:
+        dsn = f"postgresql://sorbus@127.0.0.1:{ports.database}/postgres"
+        with psycopg.connect(dsn, autocommit=True) as connection:
             if connection.execute("select from pg_roles where rolname = 'postgres'").fetchone() is None:
                 connection.execute("create role postgres superuser replication login")
         # Its log would tell of every server's stop as a failure; what fails is raised anyway.
-        yield Servers(AdminClient({"bootstrap.servers": f"127.0.0.1:{KAFKA_PORT}", "log_level": 0}))
+        yield Servers(AdminClient({"bootstrap.servers": f"127.0.0.1:{ports.kafka}", "log_level": 0}), ports)

@@ -25,12 +25,16 @@ class TooSlowError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When the first and the last of `rows` rows were seen; `early` of them at the first sight already."""
+    """When the first and the last of `rows` rows were seen; `early` of them at the first sight already.
+
+    `curve`: (when, share of the sampled rows that were there), at each change of it.
+    """
 
     first: float
     last: float
     rows: int
     early: int
+    curve: tuple[tuple[float, float], ...] = ()
 
     @property
     def rate(self) -> float:
@@ -87,15 +91,18 @@ def until_visible(
     everything = sql.SQL("select count(*) from {} where id::bigint <= %s and starts_with(name, %s)").format(name)
     target.execute("set enable_seqscan = off")
     seen, first, early = 0, 0.0, 0
+    curve: list[tuple[float, float]] = []
     while seen < len(sample):
-        seen = _count(target, sampled, sample, prefix)
+        before, seen = seen, _count(target, sampled, sample, prefix)
+        if seen != before:
+            curve.append((time.monotonic(), seen / len(sample)))
         if seen and not first:
             first, early = time.monotonic(), round(seen / len(sample) * rows)
         _wait(end, check, f"{seen} of {len(sample)} sampled rows are in {table}", pause)
     target.execute("reset enable_seqscan")
     while (seen := _count(target, everything, rows, prefix)) < rows:
         _wait(end, check, f"{seen:,} of {rows:,} rows are in {table}", pause)
-    return Arrival(first, time.monotonic(), rows, early)
+    return Arrival(first, time.monotonic(), rows, early, tuple(curve))
 
 
 def key_array(target: psycopg.Connection, table: str) -> sql.SQL:

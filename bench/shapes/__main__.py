@@ -1,7 +1,7 @@
 """`python -m bench.shapes`: loads that the peers' table doesn't have, on Sorbus alone.
 
-Wide rows, values of 100 kB, a kill in the middle, a backlog of five million events beside live changes, and tables that
-grow. Saved in bench/results as shapes-DATE.json.
+Wide rows, values of 100 kB, a kill in the middle, a backlog of five million events beside live changes, tables that
+grow, and an HTTP application that takes 50 ms for an answer. Saved in bench/results as shapes-DATE.json.
 
 examples:
   python -m bench.shapes                          all of them (about 15 minutes, 10 GB of disk)

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from bench.pace import latency
 from bench.servers import Servers
+from bench.shapes.http import http
 from bench.shapes.tables import Table, Tables
 from bench.watch import TooSlowError
 
@@ -176,4 +177,5 @@ def _slope(points: list[tuple[float, float]]) -> float:
 
 SHAPES: dict[str, Callable[[Servers, Path, Sorbus], Found]] = {
     "wide": wide, "large": large, "killed": killed, "backlog": backlog, "growth": growth,
+    "http": http,
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Tables of a made-up source, and the map that copies each into a table of the target."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,17 +64,26 @@ class Table:
 class Tables:
     """Sorbus with one flow for each table: `apply`, then a producer and consumers as its users start them."""
 
-    def __init__(self, servers: Servers, folder: Path, tables: Sequence[Table], sorbus: Sequence[str]) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        folder: Path,
+        tables: Sequence[Table],
+        sorbus: Sequence[str],
+        write_map: Callable[[Path, Sequence[Table]], None] | None = None,
+    ) -> None:
+        """`write_map`: writes another map than that which copies each table into one of the target."""
         folder.mkdir()
         self._folder, self._sorbus = folder, (*sorbus, "--map", str(folder / "map.yaml"))
         self._environment = {
             "SORBUS_KAFKA": servers.kafka, "SORBUS_REGISTRY": servers.registry,
             "SORBUS_DATABASE": servers.dsn("sorbus"), "SRC": servers.dsn("src"), "DST": servers.dsn("dst"),
+            "API_KEY": "k",
         }  # fmt: skip
         self.running: dict[str, Child] = {}
         for table in tables:
             table.make(servers)
-        _write_map(folder, tables)
+        (write_map or _write_map)(folder, tables)
         Child.start("apply", [*self._sorbus, "apply", "--yes"], folder, self._environment).finish(120)
 
     def start(self, *words: str) -> None:
