@@ -140,6 +140,7 @@ class Isolation(Generic[I, E]):
         """Those that are refused. TransientError, AuthError: what landed before changes nothing when it comes again."""
         failed: list[_Failed[I, E]] = []
         has_proof, misses, most_misses = False, 0, len(items).bit_length() + 2
+        collided = 0
         left = self._parts(items)
         while left:
             part = left.pop()
@@ -147,6 +148,7 @@ class Isolation(Generic[I, E]):
                 written = self._commit(part)
             except self._engine.error as error:
                 found, rest = self._apart(error, part)
+                collided += any(one.about is About.COLLISION for one in found)
                 if not found and not has_proof:
                     misses += 1
                     if misses > most_misses:
@@ -157,6 +159,10 @@ class Isolation(Generic[I, E]):
             else:
                 self._note(part, written)
                 has_proof = has_proof or written.has_changed
+        if collided > 1:
+            count = len(failed)
+            failed = self._together(failed)
+            has_proof = has_proof or len(failed) < count
         self._grow()
         return [self._refusal(one) for one in failed if self._is_its_own(one, len(items), has_proof=has_proof)]
 
@@ -187,6 +193,21 @@ class Isolation(Generic[I, E]):
             return [], [part[middle:], part[:middle]]
         rest = [some for some in (part[at + 1 :], part[:at]) if some]
         return [_Failed(part[at], error, about)], rest
+
+    def _together(self, failed: list[_Failed[I, E]]) -> list[_Failed[I, E]]:
+        """Those that still fail once all that collide are tried in one transaction.
+
+        Records that exchange unique values fail alone, where one beside them had the batch taken apart.
+        """
+        apart = [one.item for one in failed if one.about is About.COLLISION]
+        try:
+            culprits = self._writes.move(apart)
+        except self._engine.error as error:
+            self._about(error, apart)
+            return failed
+        self.outcomes["written"] += len(apart) - len(culprits)
+        others = [one for one in failed if one.about is not About.COLLISION]
+        return others + [_Failed(item, why, self._about(why, [item])) for item, why in culprits]
 
     def _about(self, error: E, part: Sequence[I]) -> About:
         """What a failure is about. TransientError, AuthError: about none of the records."""

@@ -38,8 +38,11 @@ _SETTINGS = {
     "quote_all_identifiers": "off",
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
+    "default_transaction_isolation": r"read\ committed",
 }
-"""Everything that determines how a value is written or read as text, whatever the role's and database's defaults."""
+"""Everything that determines how a value is written or read as text, whatever the role's and database's defaults; and
+that a statement that had to wait for a lock sees what it waited for.
+"""
 
 
 _UNHURRIED = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}

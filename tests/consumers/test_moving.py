@@ -184,3 +184,20 @@ def test_where_placeholders_are_refused_the_records_wait(
     assert all(isinstance(refusal.error, MustWait) for refusal in refusals)
     assert {id: name for id, (name, _) in target.rows().items()} == {"1": "a", "2": "b", "3": "c"}
     target.close()
+
+
+def test_a_swap_lands_beside_a_record_that_refers_to_nobody(make_database: Callable[[str], str]) -> None:
+    """Its deferred foreign key fails the transaction at its end: the two that swap mustn't be told apart for it."""
+    target, consumer = swapping(
+        make_database,
+        "create table makers (name text primary key); alter table gadgets add foreign key (note) references makers"
+        " deferrable initially deferred not valid",
+    )
+    target.connection.execute("insert into makers values ('m')")
+    wanted = {"1": ("b", "m"), "3": ("c", "nobody"), "2": ("a", "m")}
+    batch = [target.writer.delivery(id, 2, gadget(name, note=note)) for id, (name, note) in wanted.items()]
+    (refusal,) = consumer.apply(batch)
+    assert refusal.place == 1
+    assert isinstance(refusal.error, MustWait)
+    assert {id: name for id, (name, _) in target.rows().items()} == SWAP
+    target.close()
