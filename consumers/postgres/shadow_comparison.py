@@ -44,13 +44,13 @@ def compared_columns(tables: Mapping[str, Table], parts: Parts, options: Postgre
 def _rows(side: Side) -> sql.Composed:
     """A side's records: id, version, whether deleted, and all compared values as one text."""
     table, key = side.tables[""], sql.Identifier("t", side.options.key)
-    relation = sql.Literal(qualified(table.name))
+    id: sql.Composable = sql.SQL("{}::text").format(key)
     version: sql.Composable = sql.SQL("coalesce(a.version, 0)")
-    join: sql.Composable = sql.SQL(" left join {} a on a.relation = {} and a.id = {}::text").format(
-        side.applied, relation, key
-    )
+    join: sql.Composable = _noted(side, key)
     if VERSION_COLUMN in table.columns:
         version, join = sql.Identifier("t", VERSION_COLUMN), sql.SQL("")
+    elif not _is_text(side):
+        id = sql.SQL("coalesce(a.id, {}::text)").format(key)
     gone: sql.Composable = sql.SQL("false")
     if side.deleted:
         gone = sql.SQL("({} is not null)").format(sql.Identifier("t", side.deleted))
@@ -73,8 +73,29 @@ def _rows(side: Side) -> sql.Composed:
             )
         )
         texts.append(sql.SQL("coalesce({}, '')").format(sql.Identifier(alias, "items")))
-    return sql.SQL("select {}::text as id, {} as version, {} as is_gone, {} as value from {} t{}").format(
-        key, version, gone, sql.SQL(" || '|' || ").join(texts), table.identifier, sql.SQL("").join(joins)
+    return sql.SQL("select {} as id, {} as key, {} as version, {} as is_gone, {} as value from {} t{}").format(
+        id, key, version, gone, sql.SQL(" || '|' || ").join(texts), table.identifier, sql.SQL("").join(joins)
+    )
+
+
+def _is_text(side: Side) -> bool:
+    """Whether keys are written as ids are: of other types one value has several spellings."""
+    return side.tables[""].columns[side.options.key].unbounded in ("text", "character varying")
+
+
+def _noted(side: Side, key: sql.Composable) -> sql.Composable:
+    """What the side table says of each row: of the newest of the ids that its key may be spelled as."""
+    relation = sql.Literal(qualified(side.tables[""].name))
+    if _is_text(side):
+        return sql.SQL(" left join {} a on a.relation = {} and a.id = {}").format(side.applied, relation, key)
+    return sql.SQL(
+        " left join (select distinct on (id::{type}) id::{type} as key, id, version from {applied}"
+        " where relation = {relation} order by id::{type}, version desc) a on a.key = {key}"
+    ).format(
+        type=sql.SQL(side.tables[""].columns[side.options.key].unbounded),
+        applied=side.applied,
+        relation=relation,
+        key=key,
     )
 
 
@@ -105,7 +126,7 @@ def compare_sides(
         sql.SQL(
             "create temporary table {difference} as"
             " with live as ({live}), shadow as ({shadow})"
-            " select coalesce(l.id, s.id) as id, case"
+            " select coalesce(s.id, l.id) as id, case"
             " when l.id is null then 'missing'"
             " when s.id is not null and l.version > s.version then 'newer'"
             " when s.id is not null then 'different'"
@@ -114,7 +135,7 @@ def compare_sides(
             " when not {ours} and w.version is null then 'foreign'"
             " else 'extra' end as kind,"
             " coalesce(s.version, d.version, l.version) as version, (s.id is null or s.is_gone) as is_gone"
-            " from live l full join shadow s using (id)"
+            " from live l full join shadow s on s.key = l.key"
             " left join {applied} d on d.relation = {shadow_relation} and d.id = l.id and s.id is null"
             " left join {applied} w on w.relation = {live_relation} and w.id = l.id and s.id is null"
             " where (l.id is null or s.id is null or l.is_gone <> s.is_gone or l.value <> s.value"
@@ -154,7 +175,7 @@ def prove_sides(session: Connection, live: Side, shadow: Side) -> ShadowProof:
             "with live as ({}), shadow as ({})"
             " select count(*), coalesce(sum(hashtextextended(l.value, 0)::numeric), 0),"
             " coalesce(sum(hashtextextended(s.value, 0)::numeric), 0) from live l join shadow s"
-            " on s.id = l.id and s.version = l.version and s.is_gone = l.is_gone"
+            " on s.key = l.key and s.version = l.version and s.is_gone = l.is_gone"
         ).format(_rows(live), _rows(shadow))
     ).fetchone()
     assert row is not None

@@ -166,3 +166,48 @@ def test_what_the_live_table_has_newer_or_alone_is_kept(new_database: Callable[[
         }
         assert table.connection.execute("select last_value from gadgets_made_seq").fetchone() == (8,)  # live inserts
         shadow.drop()
+
+
+SPELLED = {
+    "uuid": [f"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A1{n}" for n in range(5)],
+    "integer": [f"00{n}" for n in range(5)],
+    "char(8)": [f"g{n}" for n in range(5)],
+    "numeric(10,2)": [f"{n}" for n in range(5)],
+    "text": [f"g{n}" for n in range(5)],
+}
+
+
+@pytest.mark.parametrize("kind", SPELLED)
+def test_the_guard_holds_where_the_key_column_spells_ids_in_its_own_way(
+    new_database: Callable[[], str], kind: str
+) -> None:
+    dsn, ids, writer = new_database(), SPELLED[kind], Writer()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        columns = f"id {kind} primary key, name text, note text, price numeric(14, 2), made_on date"
+        connection.execute(f"create table gadgets ({columns})".encode())
+        flow = flow_into(dsn, existing=True)
+        make_tables(flow)
+        live = PostgresConsumer(flow)
+        with closing(live), closing(PostgresShadow(flow)) as shadow:
+            live.open()
+            assert live.apply([writer.delivery(id, 1, gadget("a")) for id in ids]) == []
+            connection.execute("update gadgets set name = 'wrong' where id = %s", (ids[1],))
+            connection.execute("delete from gadgets where id = %s", (ids[2],))
+            shadow.prepare(keep=False)
+            filling = PostgresConsumer.shadow_consumer(flow)
+            with closing(filling):
+                filling.open()
+                events = [writer.delivery(id, 1, gadget("a")) for id in ids[:4]]
+                assert filling.apply(events, again=True, alone=True) == []
+                assert filling.apply([writer.delivery(ids[3], 2, None)], again=True, alone=True) == []
+            assert live.apply([writer.delivery(ids[0], 9, gadget("new"))]) == []
+            found = shadow.compare()
+            assert (found.newer, found.different, found.missing, found.deleted) == (1, 1, 1, 1)
+            assert (found.extra, found.foreign) == (1, 0)
+            assert shadow.apply(without=[ids[1]], remove_extra=True).changed == 3
+            rows = connection.execute("select name from gadgets order by id").fetchall()
+            assert rows == [("new",), ("wrong",), ("a",)]
+            assert shadow.prove().records == 2
+            assert live.apply([writer.delivery(ids[3], 2, gadget("of old"))]) == []
+            assert connection.execute("select count(*) from gadgets").fetchall() == [(3,)]
+            shadow.drop()
