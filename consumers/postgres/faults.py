@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from psycopg import sql
 
 from sorbus.consumers.postgres.merge import NARROW, value_of
 from sorbus.consumers.postgres.shape import StageColumn
-from sorbus.errors import PermanentError, SorbusError
+from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.postgres.connection import Connection, as_error, refused_error
 from sorbus.postgres.sqlstate import of_error
 from sorbus.write_fault import About
@@ -54,6 +55,37 @@ def try_value(stage: str, column: StageColumn, native: str) -> list[sql.Composed
     ]
 
 
+_CHANGED = "sorbus.target_has_changed"
+
+
+def unchanged(tables: Mapping[str, Collection[str]], session: Connection) -> bytes:
+    """The statement that fails where these tables (by name) or the types of these of their columns are others by then.
+
+    It is for the end of a transaction that has written: the tables are ours until then.
+    """
+    types = sql.SQL(
+        "(select coalesce(string_agg(format('%s %s %s %s', attrelid, attname, atttypid, atttypmod), ','"
+        " order by attrelid, attname), '') from pg_attribute where attnum > 0 and ({}))"
+    ).format(
+        sql.SQL(" or ").join(
+            sql.SQL("attrelid = to_regclass({}) and attname = any({}::name[])").format(
+                sql.Literal(sql.Identifier(*table.split(".")).as_string(session)), sql.Literal(sorted(names))
+            )
+            for table, names in tables.items()
+        )
+    )
+    row = session.execute(sql.SQL("select {}").format(types)).fetchone()
+    now = sql.Literal("" if row is None else row[0])
+    # A setting that nobody has made is an error that names it.
+    statement = sql.SQL("select case when {} = {} then '' else current_setting({}) end")
+    return statement.format(types, now, sql.Literal(_CHANGED)).as_bytes(session)
+
+
+def has_changed(error: psycopg.Error) -> bool:
+    """Whether `unchanged` failed."""
+    return error.sqlstate == "42704" and _CHANGED in (error.diag.message_primary or "")
+
+
 class PostgresEngine:
     """PostgreSQL, as isolation sees it."""
 
@@ -72,7 +104,7 @@ class PostgresEngine:
 
     def about(self, error: psycopg.Error) -> About:
         """What a failure is about."""
-        return of_error(error)
+        return About.SYSTEM if has_changed(error) else of_error(error)
 
     def is_denied(self, error: psycopg.Error) -> bool:
         """Whether a grant or a policy is in the way."""
@@ -80,6 +112,8 @@ class PostgresEngine:
 
     def as_error(self, error: psycopg.Error, doing: str) -> SorbusError:
         """The error as one of Sorbus's."""
+        if has_changed(error):
+            return TransientError(f"{doing}: its table, or the type of a column, is another now; it is looked at again")
         return as_error(error, doing)
 
     def refusal(self, error: psycopg.Error, field: str | None, doing: str) -> PermanentError:

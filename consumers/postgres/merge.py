@@ -334,7 +334,8 @@ def delete(merge: Merge, again: bool) -> list[sql.Composed]:
                 *([_win(merge, GONE, again)]),
             ]
         removal = sql.SQL("delete from {} t using {} g where {}").format(merge.table, gone, guard)
-        return [removal, *(_clear_gone(merge, match) if merge.children else []), _win(merge, GONE, again)]
+        first = _clear_gone(merge, match, guard) if merge.children else []
+        return [*first, removal, _win(merge, GONE, again)]
     if merge.deleted:
         action = sql.SQL("update {} t set {} = coalesce(t.{}, now()) from {} g, {} w where {} and w.id = g.{}").format(
             merge.table,
@@ -352,12 +353,22 @@ def delete(merge: Merge, again: bool) -> list[sql.Composed]:
     return [_win(merge, GONE, again), *[_clear(child) for child in merge.children], removal]
 
 
-def _clear_gone(merge: Merge, match: sql.Composed) -> list[sql.Composed]:
-    """Takes out the items of records in `sorbus_gone` that have no row: of some a person may have removed it."""
-    without_row = sql.SQL("insert into {} select g.{} from {} g where not exists (select from {} t where {})").format(
-        sql.Identifier(WON), sql.Identifier(ID), sql.Identifier(GONE), merge.table, match
+def _clear_gone(merge: Merge, match: sql.Composed, guard: sql.Composed) -> list[sql.Composed]:
+    """Takes out the items of records in `sorbus_gone` that are to go, before their rows, to which they may refer; and of
+    those that have no row: of some a person may have removed it.
+    """
+    going = sql.SQL(
+        "insert into {won} select g.{id} from {gone} g where not exists (select from {table} t where {match})"
+        " or exists (select from {table} t where {guard})"
+    ).format(
+        won=sql.Identifier(WON),
+        id=sql.Identifier(ID),
+        gone=sql.Identifier(GONE),
+        table=merge.table,
+        match=match,
+        guard=guard,
     )
-    return [without_row, *map(_clear, merge.children), sql.SQL("delete from {}").format(sql.Identifier(WON))]
+    return [going, *map(_clear, merge.children), sql.SQL("delete from {}").format(sql.Identifier(WON))]
 
 
 def newer(merge: Merge) -> sql.Composed:

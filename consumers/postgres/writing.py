@@ -15,7 +15,7 @@ from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
 from sorbus.consumers.postgres.cells import long_cell, row_start, text_cell
-from sorbus.consumers.postgres.faults import copy_context, try_value
+from sorbus.consumers.postgres.faults import copy_context, try_value, unchanged
 from sorbus.consumers.postgres.merge import (
     GONE,
     forget_won,
@@ -25,7 +25,7 @@ from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed
 from sorbus.consumers.postgres.stages import Fill, Stages
 from sorbus.consumers.postgres.unique_swaps import still_parked
-from sorbus.mapping.assign import Parts
+from sorbus.mapping.assign import Assignment, Parts
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection
 from sorbus.postgres.delivery_note import write_note
@@ -66,6 +66,8 @@ class Writing:
         self._tables = tables
         self.obstacle = obstacle
         self.stages = Stages(session, flow, parts, tables, applied)
+        filled = {table.name: _filled(self._options, part, parts[part]) for part, table in tables.items()}
+        self._unchanged = unchanged(filled, session)
         self._again = self._alone = self._is_dry_run = False
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
@@ -98,6 +100,7 @@ class Writing:
             self.stages.clear()
         self._lock_for(items)
         written = self._write(items, self._again if again is None else again)
+        self._session.execute(self._unchanged)
         if self.is_dry_run:
             self._session.execute("set constraints all immediate")
         return written
@@ -135,11 +138,13 @@ class Writing:
                 self._lock_for(items)
                 if not by_copy:
                     counted = self._given(items) or self._staged(items, self.stages.insert, self._again)
+                    session.execute(self._unchanged)
                     session.execute("commit")
             if by_copy:
                 self._fill_all(items, self.stages.staging.copy)
                 with session.pipeline():
                     counted = self._merge(items, self._again)
+                    session.execute(self._unchanged)
                     session.execute("commit")
             return counted()
         finally:
@@ -175,6 +180,7 @@ class Writing:
             with self._session.transaction() as attempt:
                 failed = self._move_once(rest, spared)
                 if not failed:
+                    self._session.execute(self._unchanged)
                     self._session.execute("set constraints all immediate")
                     rows = self._session.execute(still_parked(self._tables[""].identifier)).fetchall()
                     skipped = [str(id) for (id,) in rows]
@@ -309,8 +315,10 @@ class Writing:
             created: int | None = 0
             if deletes:
                 done = [cursor.rowcount for cursor in deletes]
-                self.changed_nothing = self.changed_nothing or min(done[0], done[-1]) < gone
-                deleted = done[0 if self.stages.is_ours else -1]
+                # The rows and the versions: ours go before their versions, others' behind.
+                rows, versions = (done[-2], done[-1]) if self.stages.is_ours else (done[-1], done[0])
+                self.changed_nothing = self.changed_nothing or min(rows, versions) < gone
+                deleted = rows
                 has_changed = max(done) > 0
             for staged, cursors in upserts:
                 counts = [_count(cursor) for cursor in cursors]
@@ -385,6 +393,13 @@ def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
     row = done.fetchone()
     assert row is not None
     return cast("int", row[0]), cast("int", row[1])
+
+
+def _filled(options: PostgresTarget, part: str, assignments: Sequence[Assignment]) -> set[str]:
+    """The columns of a table that the flow fills."""
+    child = options.children.get(part)
+    own = {options.key} if child is None else {child.parent, child.position or child.parent}
+    return own | {item.into for item in assignments}
 
 
 def _bytes_of(items: Sequence[Packed]) -> int:

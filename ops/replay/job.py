@@ -21,6 +21,12 @@ _COLUMNS = (
 _UNFINISHED = b"select " + _COLUMNS + b" from replay where flow = %s and state in ('running', 'stopped', 'failed')"
 _BEGIN = b"insert into replay (flow, request, started_by, holder) values (%s, %s, %s, %s) returning " + _COLUMNS
 _RESUME = b"update replay set state = 'running', holder = %s, seen_at = now() where number = %s returning " + _COLUMNS
+_ANEW = (
+    b"update replay set request = %s, offsets = '{}', events = 0, total = 0, applied = 0, refused = 0, waiting = 0"
+    b" where number = %s"
+)
+BASIS = "basis"
+"""Of a request: a hash of the topic and of what the map says of the flow. What was done for another is void."""
 
 
 class ReplayBusy(SorbusError):
@@ -104,7 +110,9 @@ class ReplayJobs:
 
     @contextmanager
     def running(self, flow: str, request: Mapping[str, object], who: str) -> Iterator[ReplayJob]:
-        """Begins a replay, or resumes the unfinished one of the same request. ReplayBusy."""
+        """Begins a replay, or resumes the unfinished one of the same request: from its beginning where the topic or the
+        map is another by now. ReplayBusy.
+        """
         holder = f"{socket.gethostname()} process {os.getpid()}"
         with self._state.lock(f"replay {flow}") as is_ours:
             found = self.unfinished(flow)
@@ -113,7 +121,7 @@ class ReplayJobs:
                 raise ReplayBusy(
                     f"flow {flow} is being replayed{by}. Wait for it, or end it: sorbus replay {flow} --cancel"
                 )
-            if found is not None and dict(found.request) != dict(request):
+            if found is not None and _asked(found.request) != _asked(request):
                 raise ReplayBusy(
                     f"flow {flow} has an unfinished replay that asks for something else ({found.started_by} began it"
                     f" {_moment(found.started_at)}, {found.counts.events:,} of {found.counts.total:,} events are read)."
@@ -157,9 +165,16 @@ class ReplayJobs:
                 row = connection.execute(_BEGIN, (flow, json.dumps(request), who, holder)).fetchone()
                 AuditTrail(self._state).note_in(connection, who, "replay", "flow", flow)
             else:
+                if found.request.get(BASIS) != request.get(BASIS):
+                    connection.execute(_ANEW, (json.dumps(request), found.number))
                 row = connection.execute(_RESUME, (holder, found.number)).fetchone()
         assert row is not None
         return _stored(row)
+
+
+def _asked(request: Mapping[str, object]) -> dict[str, object]:
+    """What a person asked for."""
+    return {name: value for name, value in request.items() if name != BASIS}
 
 
 def _stored(row: tuple[object, ...]) -> StoredReplay:

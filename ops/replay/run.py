@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +13,9 @@ from typing import cast
 
 from sorbus.abilities import SupportsPreview, SupportsSilence
 from sorbus.bus.deserialize import decode_batch
-from sorbus.bus.kafka import read_to_end
+from sorbus.bus.kafka import admin, read_to_end
+from sorbus.bus.names import Names
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import BoundFlow, Consumer
 from sorbus.dlq.service import DeadLetterService
 from sorbus.dlq.store import LetterFilter
@@ -19,7 +23,7 @@ from sorbus.drift.watch import has_state
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.replay.deleted import lost_deletions
-from sorbus.ops.replay.job import ReplayCounts, ReplayJob, ReplayJobs, StoredReplay
+from sorbus.ops.replay.job import BASIS, ReplayCounts, ReplayJob, ReplayJobs, StoredReplay
 from sorbus.ops.replay.outcome import ReplayOutcome
 from sorbus.ops.replay.replay import Replay
 from sorbus.ops.replay.selection import Selection, condition_of
@@ -130,7 +134,8 @@ class ReplayRun:
         if self._state is None:
             yield None
             return
-        request = {**selection.to_json(), "shadow": shadow, "remove_extra": remove_extra}
+        basis = _basis(self.flow, self._settings)
+        request = {**selection.to_json(), "shadow": shadow, "remove_extra": remove_extra, BASIS: basis}
         with ReplayJobs(self._state).running(self.flow.flow.id, request, self._who) as job:
             yield job
 
@@ -193,6 +198,15 @@ class ReplayRun:
         waits = f", {counts.waiting:,} wait: see `sorbus waiting --flow {flow}`" if counts.waiting else ""
         refused = f", {counts.refused:,} refused: see `sorbus dlq list --flow {flow}`" if counts.refused else ""
         return f"{flow}: {told}{waits}{refused}"
+
+
+def _basis(flow: BoundFlow, settings: Settings) -> str:
+    """What of a replay's work depends on, in short: its topic, and what the map says of the flow. TransientError."""
+    topic = Names(flow.system.topic_prefix).topic(flow.flow.data_type)
+    rows = [row.model_dump(mode="json", exclude={"file", "line"}) for row in flow.mapping]
+    said = [flow.flow.model_dump(mode="json"), flow.options.model_dump(mode="json"), rows, flow.schema.text]
+    said += [repr(sorted(flow.lookups.items())), topic_ids(admin(settings), [topic]).get(topic, ("", 0))[0]]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _selection(stored: StoredReplay) -> Selection:

@@ -139,3 +139,16 @@ def test_what_somebody_changed_in_a_list_is_put_right_by_a_replay(target: Target
     lines = [{"sku": sku, "quantity": quantity} for sku, quantity in (("a", 1), ("b", 2), ("c", 3))]
     assert target.consumer.apply([writer.delivery("torn", 1, gadget("torn", lines=lines))], again=True) == []
     assert target.lines("torn") == staged([("a", 1), ("b", 2), ("c", 3)])
+
+
+def test_a_delete_takes_the_lines_before_the_row_that_they_refer_to(target: Target) -> None:
+    target.bring(1, ended=[("a", 1)], longer=[("b", 2)])
+    target.bring(3, longer=[("c", 3)])
+    target.connection.execute("alter table gadget_lines add constraint f foreign key (gadget_id) references gadgets")
+    target.consumer.take_outcomes()
+    writer = Writer(GADGET_WITH_LINES)
+    assert target.consumer.apply([writer.delivery(id, 2, None) for id in ("ended", "longer")]) == []
+    target.connection.execute("alter table gadget_lines drop constraint f")
+    assert target.consumer.take_outcomes()["deleted"] == 1
+    assert target.lines("ended") == []
+    assert target.lines("longer") == staged([("c", 3)])

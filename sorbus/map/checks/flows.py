@@ -74,10 +74,10 @@ def _conflicts(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
 
 def _doubles(bound: Bound) -> Iterator[Finding]:
     seen: dict[str, int] = {}
-    going: dict[tuple[str, str, str], int] = {}
+    going: dict[tuple[str, str, str], int] = {}  # by the record's resource: its versions are kept there, whoever writes
     for place, flow in enumerate(bound.loaded.map.flows):
-        where = tuple(sorted(_resources(bound, place).values()))
-        same = going.setdefault((flow.data_type, flow.to, ",".join(where)), place)
+        where = _bare(_resources(bound, place).get("", ""))
+        same = going.setdefault((flow.data_type, flow.to, where), place)
         first = seen.setdefault(flow.id, place)
         if same != place:
             line = bound.loaded.line("flows", same)

@@ -113,6 +113,13 @@ def test_a_flow_written_twice_is_found(findings_of: Findings) -> None:
     assert "first in line 9" in finding.message
 
 
+@pytest.mark.parametrize("target", ["{table: public.partners}", "{table: partners, children: {notes: {table: n}}}"])
+def test_a_flow_written_twice_in_other_words_is_found(findings_of: Findings, target: str) -> None:
+    """Versions are kept by table and id: the second flow's events would all be taken for repeats of the first's."""
+    second = f"  - {{name: second, data_type: customer, to: erp, target: {target}}}\n"
+    assert "double-flow" in [code for code, _ in _codes(findings_of(SYSTEMS + OWNED + INTO_ERP + second))]
+
+
 def test_two_flows_of_a_data_type_to_one_system_need_names(findings_of: Findings) -> None:
     text = SYSTEMS + OWNED + INTO_ERP + "  - {data_type: customer, to: erp, target: {table: contacts}}\n"
 
