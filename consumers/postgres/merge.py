@@ -354,8 +354,8 @@ def delete(merge: Merge, again: bool) -> list[sql.Composed]:
 
 
 def _clear_gone(merge: Merge, match: sql.Composed, guard: sql.Composed) -> list[sql.Composed]:
-    """Takes out the items of records in `sorbus_gone` that are to go, before their rows, to which they may refer; and of
-    those that have no row: of some a person may have removed it.
+    """Takes out the items of records in `sorbus_gone` that are to go, before the rows that they may refer to, and of
+    those without a row: a person may have removed it.
     """
     going = sql.SQL(
         "insert into {won} select g.{id} from {gone} g where not exists (select from {table} t where {match})"

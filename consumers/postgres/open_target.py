@@ -27,9 +27,7 @@ from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 
-_KEPT = (
-    "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
-)
+_KEPT = "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
 """What the server has committed must outlive it: offsets are moved then."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import psycopg
 import pytest
 
 from sorbus.bus.kafka import admin
@@ -53,7 +52,9 @@ def stop_halfway(line: Line, *, shadow: bool) -> None:
 
 
 def write_sheet(line: Line, rule: str) -> None:
-    rows = [f"canonical;gadget.{name};books;gadgets.{name};{rule if name == 'name' else ''}" for name in ("name", "note")]
+    rows = [
+        f"canonical;gadget.{name};books;gadgets.{name};{rule if name == 'name' else ''}" for name in ("name", "note")
+    ]
     rows += [f"canonical;gadget.lines[].{name};books;gadget_lines.{name};" for name in ("sku", "quantity")]
     (line.folder / "mappings").mkdir(exist_ok=True)
     text = "\n".join(["Source System;Source Field;Target System;Target Field;Rule", *rows])
