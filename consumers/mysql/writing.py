@@ -22,6 +22,8 @@ from sorbus.write_fault import About
 _AT_ONCE = 500
 _TAKEN = 1265
 """A value that a column would change, in the server's numbers: about the record."""
+_ALTERED = 1412
+"""A table's definition has changed: to be tried again."""
 
 
 class MysqlEngine:
@@ -107,6 +109,8 @@ class MysqlWriting:
         self._upsert_end = f" on duplicate key update {updated}"
         self._update = f"update {self._root} set {', '.join(f'{name} = %s' for name in sets)} where {self._key} = %s"  # noqa: S608
         self._has_sets = bool(sets)
+        self._declared, self._of = _declarations(tables, rows)
+        self._as_declared = session.query(self._declared, self._of)
         self._again = False
         self.changed_nothing = False
 
@@ -131,6 +135,9 @@ class MysqlWriting:
         deleted = self._delete([item for item in due if item.is_delete])
         created, changed = self._put([item for item in due if not item.is_delete])
         self._note_versions(due)
+        # Nobody can alter the tables from now on until the commit.
+        if self._session.query(self._declared, self._of) != self._as_declared:
+            raise pymysql.OperationalError(_ALTERED, "a table has changed since the flow started")
         return Written(created + changed, created, deleted, has_changed=True)
 
     def _locked_versions(self, ids: Sequence[bytes]) -> dict[bytes, int]:
@@ -309,6 +316,20 @@ class MysqlWriting:
             if now is None or now.columns != table.columns:
                 return f"{table.full_name} has changed since the flow started"
         return None
+
+
+def _declarations(tables: Mapping[str, MysqlTable], rows: RecordRows) -> tuple[str, list[str]]:
+    """The query for how the columns that the flow fills are declared, and its parameters."""
+    some, values = [], list[str]()
+    for part, table in tables.items():
+        names = list(rows.columns[part])
+        some.append(f"table_schema = %s and table_name = %s and column_name in ({', '.join(['%s'] * len(names))})")
+        values += [table.database, table.name, *names]
+    return (
+        "select table_name, column_name, column_type, coalesce(collation_name, '')"  # noqa: S608 - marks alone
+        f" from information_schema.columns where {' or '.join(f'({one})' for one in some)} order by 1, 2",
+        values,
+    )
 
 
 def _bytes(value: object) -> bytes:
