@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from sorbus.connector import BoundFlow, Consumer
@@ -61,10 +61,11 @@ class Shadow(Protocol):
     def size(self) -> int:
         """Bytes of the live tables with their indexes: what the shadow needs in addition, about."""
 
-    def compare(self, *, again: bool = False) -> ShadowComparison:
+    def compare(self, *, again: bool = False, outside: Collection[str] = ()) -> ShadowComparison:
         """Compares both as of now, and remembers what differs for `apply`.
 
         `again`: the shadow has caught up since the comparison before; only what was extra then, and is still, is extra.
+        `outside`: records that the flow leaves as they are; they aren't extra.
         """
 
     def apply(self, *, without: Sequence[str], remove_extra: bool) -> ShadowApplied:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import psycopg
 from psycopg import sql
@@ -87,10 +87,11 @@ class PostgresShadow:
             ).fetchone()
         return int(str(row[0])) if row else 0
 
-    def compare(self, *, again: bool = False) -> ShadowComparison:
+    def compare(self, *, again: bool = False, outside: Collection[str] = ()) -> ShadowComparison:
         """See `sorbus.shadow.Shadow`."""
         with postgres_errors(self._doing), self._session.transaction():
-            return compare_sides(self._session, *self._sides(), is_ours=self._is_ours, again=again)
+            sides = self._sides()
+            return compare_sides(self._session, *sides, is_ours=self._is_ours, again=again, outside=outside)
 
     def prove(self) -> ShadowProof:
         """See `sorbus.shadow.Shadow`."""

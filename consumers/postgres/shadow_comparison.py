@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from psycopg import sql
@@ -111,11 +111,18 @@ def _extra_before(session: Connection) -> tuple[list[str], list[int]]:
 
 
 def compare_sides(
-    session: Connection, live: Side, shadow: Side, *, is_ours: bool, again: bool = False
+    session: Connection,
+    live: Side,
+    shadow: Side,
+    *,
+    is_ours: bool,
+    again: bool = False,
+    outside: Collection[str] = (),
 ) -> ShadowComparison:
     """Fills the table of differences, and counts them by kind. psycopg.Error.
 
-    `again`: extra records are those alone that were extra, in the same version, when it was last filled.
+    `again`: extra records are those alone that were extra, in the same version, when it was last filled. Records
+    `outside` of what the flow delivers aren't extra.
     """
     table = sql.Identifier(DIFFERENCE)
     session.execute(_MEMORY)
@@ -159,6 +166,11 @@ def compare_sides(
                 " and e.version = d.version)"
             ).format(table),
             earlier,
+        )
+    if outside:
+        session.execute(
+            sql.SQL("update {} set kind = 'outside' where kind = 'extra' and id = any(%s)").format(table),
+            (list(outside),),
         )
     rows = session.execute(sql.SQL("select kind, count(*) from {} group by 1").format(table)).fetchall()
     found = {str(kind): int(str(count)) for kind, count in rows}

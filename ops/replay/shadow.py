@@ -14,7 +14,7 @@ from sorbus.ops.replay.selection import Selection
 from sorbus.ops.replay.topic_delivery import Progress, Refused, key_of
 from sorbus.settings import Settings
 from sorbus.shadow import Shadow, ShadowApplied, ShadowComparison, ShadowProof, SupportsShadow
-from sorbus.waiting.complete import completing, consumer_of
+from sorbus.waiting.complete import Completing, completing, consumer_of
 
 _NEARLY = 1000
 """Events left behind at which the shadow counts as caught up: the flow's next ones come while it is compared."""
@@ -51,6 +51,7 @@ class ShadowReplay:
         self._flow, self._settings, self._progress = flow, settings, progress
         self._connector, self._removes_extra = connector, remove_extra
         self._shadows = shadows_of(connector, flow)
+        self._left_alone: set[bytes] = set()
 
     def foresee(self) -> ReplayOutcome:
         """What it would need and keep; writes nothing."""
@@ -68,7 +69,9 @@ class ShadowReplay:
     def run(self, job: ReplayJob | None) -> ReplayOutcome:
         """Fills, compares, applies, and proves the result."""
         rejects = ShadowRejects()
-        resumes = job is not None and bool(job.stored.offsets) and not job.stored.counts.refused
+        # What was refused or left alone before isn't known any more.
+        is_known = self._flow.flow.on_leave != "keep" and job is not None and not job.stored.counts.refused
+        resumes = is_known and job is not None and bool(job.stored.offsets)
         with closing(self._shadows.shadow(self._flow)) as shadow:
             if not shadow.prepare(keep=resumes) and job is not None:
                 job.restart()
@@ -85,9 +88,9 @@ class ShadowReplay:
                 if filling.catch_up() < _NEARLY:
                     break
             self._progress("comparing", 0, 0)
-            shadow.compare()
+            shadow.compare(outside=self._outside())
             filling.catch_up()  # what the live table had just now was on the topic before
-            found = shadow.compare(again=True)
+            found = shadow.compare(again=True, outside=self._outside())
             self._progress("applying the differences", 0, found.to_apply)
             refused = sorted(id.decode("utf-8", "replace") for id in rejects.ids)
             done = shadow.apply(without=refused, remove_extra=self._removes_extra)
@@ -112,7 +115,13 @@ class ShadowReplay:
         return Replay(self._flow, self._consumer, self._settings, Selection(), self._progress, rejects)
 
     def _consumer(self) -> Consumer:
-        return completing(self._shadows.shadow_consumer(self._flow), self._flow)
+        consumer = completing(self._shadows.shadow_consumer(self._flow), self._flow)
+        if isinstance(consumer, Completing):
+            consumer.left_alone = self._left_alone
+        return consumer
+
+    def _outside(self) -> list[str]:
+        return [id.decode("utf-8", "replace") for id in self._left_alone]
 
     def _outcome(
         self, found: ShadowComparison, done: ShadowApplied, proof: ShadowProof, counts: ReplayCounts

@@ -62,6 +62,8 @@ class Completing:
         self._consumer, self._flow = consumer, flow
         self._filter = RecordFilter(flow) if flow.flow.where is not None else None
         self._filtered = self._kept = 0
+        self.left_alone: set[bytes] | None = None
+        """Where it is asked for: the records that were left as they are, since they are outside of `where`."""
         self._completes = flow.flow.on_incomplete != "pass"
         self._needs = {*flow.data_type.required, *flow.flow.required}
         fields = flow.schema.by_name
@@ -114,6 +116,7 @@ class Completing:
             try:
                 one = self.filtered(delivery)
                 outside += one.is_outside
+                self._note_left(delivery.id, is_left=one.delivery is None)
                 if one.delivery is None:
                     kept += 1
                     continue
@@ -127,6 +130,10 @@ class Completing:
         self._filtered += outside
         self._kept += kept
         return refusals
+
+    def _note_left(self, id: bytes, *, is_left: bool) -> None:
+        if self.left_alone is not None:
+            (self.left_alone.add if is_left else self.left_alone.discard)(id)
 
     def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
         """See `SupportsVersions`; none where the connector can't tell."""

@@ -73,6 +73,20 @@ def test_rows_unknown_to_the_topic_are_kept_unless_they_are_to_go(line: Line) ->
     assert line.rows() == {"g1": "one"}
 
 
+def test_what_left_the_flow_and_is_to_be_kept_is_no_row_unknown_to_the_topic(line: Line) -> None:
+    path = line.folder / "map.yaml"
+    path.write_text(f"""{path.read_text()}    where: 'name != "out"'\n    on_leave: keep\n""")
+    line.publish([("left", 1, named("in")), ("back", 1, named("in")), ("stays", 1, named("in"))])
+    line.sorbus("replay", FLOW)
+    line.publish([("left", 2, named("out")), ("back", 2, named("out")), ("back", 3, named("again"))])
+    line.sorbus("replay", FLOW)
+    line.execute("insert into gadgets (id, name, sorbus_version) values ('own', 'own', 1)")
+    told = json.loads(line.sorbus("replay", FLOW, "--shadow", "--json", status=1))
+    assert (told["extra"], told["missing"], told["different"]) == (1, 0, 0)
+    line.sorbus("replay", FLOW, "--shadow", "--remove-extra")
+    assert line.rows() == {"left": "in", "back": "again", "stays": "in"}
+
+
 def test_what_the_target_refuses_is_a_dead_letter_and_the_rest_is_applied(line: Line) -> None:
     line.execute(RESTRICTED)
     line.execute("create table forbidden (id text primary key); insert into forbidden values ('g2')")
