@@ -59,13 +59,20 @@ def obstacles(session: Connection, flow: BoundFlow, tables: Mapping[str, Table],
     found = []
     for part, table in tables.items():
         row = session.execute(_FACTS, {"table": table.oid, "key": options.key}).fetchone()
-        facts = _Facts(*cast("tuple[bool, bool, bool, bool, list[str], list[str]]", row))
+        facts = _Facts(*cast("tuple[bool, bool, bool, bool, bool, list[str], list[str]]", row))
         name = table.name
         if not part and not facts.key_is_unique:
             found.append(Obstacle(f"{name}.{options.key} is not a key that a merge can use", _FIXES["42P10"], "42P10"))
         if facts.hides_everything:
             fix = "let its owner write a policy for our role, or grant it bypassrls"
             found.append(Obstacle(f"row security of {name} lets our role write nothing", fix, "42501"))
+        elif facts.hides_deletes and (part or flow.flow.deletes == "hard"):
+            what = "items of lists" if part else "deleted records"
+            fix = "let its owner write a policy for delete for our role, or grant it bypassrls"
+            fix += "" if part else "; or write deletes: soft or ignore"
+            found.append(
+                Obstacle(f"row security of {name} lets our role delete nothing, so that {what} stay", fix, "42501")
+            )
         empty = sorted(each.name for each in table.columns.values() if each.required and each.name not in filled[part])
         if empty and options.creates and not facts.has_triggers:
             fix = "add it to the mapping sheet, or let its owner give it a default"
@@ -131,6 +138,7 @@ class _Facts(NamedTuple):
     is_table: bool
     has_unique_key: bool
     hides_everything: bool
+    hides_deletes: bool
     has_triggers: bool
     identities: list[str]
     computed: list[str]

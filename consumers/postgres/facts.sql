@@ -1,5 +1,5 @@
 -- Of a table: whether it is one (not a view), whether `key` alone is unique in a way that `on conflict` can use, whether
--- row security applies to us without any policy that lets us write, whether triggers of the owner may fill columns, and
+-- row security applies to us without any policy that lets us write, or delete, whether triggers of the owner may fill columns, and
 -- which columns take no value from anybody: identities that are always generated, and computed columns.
 select c.relkind in ('r', 'p'),
        exists (
@@ -10,6 +10,10 @@ select c.relkind in ('r', 'p'),
        row_security_active(c.oid) and not exists (
            select from pg_policy p
             where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('*', 'a')
+              and (p.polroles = '{0}' or exists (select from unnest(p.polroles) r where pg_has_role(r, 'usage')))),
+       row_security_active(c.oid) and not exists (
+           select from pg_policy p
+            where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('*', 'd')
               and (p.polroles = '{0}' or exists (select from unnest(p.polroles) r where pg_has_role(r, 'usage')))),
        exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgtype & 7 = 7),
        array(select attname::text from pg_attribute a

@@ -132,6 +132,32 @@ def test_row_security_without_a_policy_is_named(make_database: Callable[[str], s
         owner.execute(f"drop owned by {role}; drop role {role}".encode())
 
 
+def test_row_security_that_would_hide_deletes_is_named(make_database: Callable[[str], str]) -> None:
+    """PostgreSQL says nothing of a row that a delete doesn't see."""
+    dsn = make_database(PLAIN + "alter table gadgets enable row level security;")
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        role = f"writer_{owner.info.dbname}"
+        owner.execute(f"create role {role} login password 'w'; grant all on schema public to {role}".encode())
+        owner.execute(f"grant all on gadgets to {role}; create policy s on gadgets for select using (true)".encode())
+        owner.execute("create policy i on gadgets for insert with check (true)")
+        owner.execute("create policy u on gadgets for update using (true)")
+        theirs = f"postgresql://{role}:w@{owner.info.host}:{owner.info.port}/{owner.info.dbname}"
+        flow = flow_into(theirs, existing=True)
+        make_tables(flow)
+        assert any("delete nothing" in step.what for step in PostgresConsumer.plan(flow))
+        with pytest.raises(AuthError, match="delete nothing"):
+            opened(flow)
+        assert PostgresConsumer.plan(flow_into(theirs, existing=True, deletes="ignore")) == []
+        owner.execute("create policy d on gadgets for delete using (true)")
+        assert PostgresConsumer.plan(flow) == []
+        consumer, writer = opened(flow), Writer()
+        assert consumer.apply([writer.delivery("1", 1, gadget("x"))]) == []
+        assert consumer.apply([writer.delivery("1", 2, None)]) == []
+        assert owner.execute("select * from gadgets").fetchall() == []
+        consumer.close()
+        owner.execute(f"drop owned by {role}; drop role {role}".encode())
+
+
 @pytest.mark.parametrize("path", ["ledger", "public", "ledger, public", "other"])
 def test_the_side_table_is_found_where_it_was_made(make_database: Callable[[str], str], path: str) -> None:
     """A role that may not create in public, with a schema and a search path of its own."""
