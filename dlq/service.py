@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 
 from pydantic import JsonValue
 
@@ -214,14 +215,18 @@ class DeadLetterService:
     def discard(self, chosen: Chosen, who: str, reason: str, *, progress: Progress | None = None) -> Discarded:
         """Closes letters whose records need not arrive; the record's next change is delivered all the same.
 
-        What is on its way back is left: its copy is delivered whatever the letter says.
+        What is on its way back is left: its copy is delivered whatever the letter says. Not so where it is named, and
+        the map has its flow no more: nobody reads the copy.
         """
         if not reason.strip():
             raise SorbusError("say why the letters may be discarded; the reason is kept in the audit trail")
         self.index.catch_up()
         whole = self.letters.count(chosen) if isinstance(chosen, LetterFilter) else len(set(chosen))
         waiting, count = self._waiting(chosen), 0
-        for letters in self._deed("discard", waiting, who, reason, _nothing, CHUNK, states=("open",)):
+        deeds = [self._deed("discard", waiting, who, reason, _nothing, CHUNK, states=("open",))]
+        if stranded := self._stranded(chosen):
+            deeds.append(self._deed("discard", stranded, who, reason, _nothing, CHUNK))
+        for letters in chain.from_iterable(deeds):
             for data_type in {letter.dead.data_type for letter in letters}:
                 keys = [letter.key for letter in letters if letter.dead.data_type == data_type]
                 self._sender.close(self._names.dead_letters(data_type), keys, "discarded")
@@ -242,6 +247,14 @@ class DeadLetterService:
             if id not in found or not found[id].is_unsettled:
                 raise _unknown(id, found.get(id))
         return [id for id, letter in found.items() if letter.state == "open"]
+
+    def _stranded(self, chosen: Chosen) -> list[str]:
+        """Those of named letters that were sent back to a flow which the map doesn't have any more."""
+        if isinstance(chosen, LetterFilter):
+            return []
+        flows = {"", *(flow.id for flow in self.loaded.map.flows)}
+        found = self.letters.named(list(chosen))
+        return [one.id for one in found if one.is_unsettled and one.state != "open" and one.dead.flow not in flows]
 
     def assign(self, chosen: Chosen, person: str, who: str) -> int:
         """Gives letters to somebody; to nobody if `person` is empty."""
