@@ -44,6 +44,14 @@ class MysqlConsumer(MysqlDiscovery):
         self._outcomes: Counter[str] = Counter()
 
     @classmethod
+    def place_of(cls, flow: BoundFlow) -> str:
+        """See `sorbus.abilities.NeedsOwnPlace`: rows and versions are kept by id alone."""
+        assert isinstance(flow.options, MysqlTarget)
+        table = flow.options.table
+        table = table if "." in table else f"{connection_of(flow.system).database}.{table}"
+        return f"table {table} of {flow.flow.to}"
+
+    @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
         """What has to change in the database before the flow's consumer can run."""
         return plan_target(flow)

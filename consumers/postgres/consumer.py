@@ -31,6 +31,7 @@ from sorbus.consumers.postgres.totals import read_totals
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError
+from sorbus.postgres.catalog import qualified
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.discovery import PostgresDiscovery
@@ -49,6 +50,12 @@ class PostgresConsumer(PostgresDiscovery):
         self._target: OpenTarget | None = None
         self._dry_run: DryRun | None = None
         self._outcomes: Counter[str] = Counter()
+
+    @classmethod
+    def place_of(cls, flow: BoundFlow) -> str:
+        """See `sorbus.abilities.NeedsOwnPlace`: rows and versions are kept by id alone."""
+        assert isinstance(flow.options, PostgresTarget)
+        return f"table {qualified(flow.options.table)} of {flow.flow.to}"
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:

@@ -95,14 +95,20 @@ def _shared_places(bound: Bound) -> Iterator[Finding]:
     company = bound.loaded.map
     names = Names(company.topic_prefix)
     taken = {f"topic {names.topic(one)}": f"holds {one} already: it is Sorbus's own" for one in company.data_types}
+    by: dict[str, Flow] = {}
     for place, flow in sorted(bound.flows.items()):
         connector = bound.loaded.consumer(flow.flow.to)
         if not isinstance(connector, NeedsOwnPlace):
             continue
         where = connector.place_of(flow)
-        if why := taken.get(where):
+        other = by.setdefault(where, flow.flow)
+        is_double = other is not flow.flow and (other.data_type, other.to) == (flow.flow.data_type, flow.flow.to)
+        if (why := taken.get(where)) and not is_double:  # that is another finding
             message = f"{flow.flow.id}: {where} {why}"
-            fix = "write to another: records of both with one id would replace each other"
+            fix = (
+                "write to another, or let a step make one data type of both: records of both with one id would replace"
+                " each other"
+            )
             yield bound.loaded.finding(("flows", place, "target"), "shared-place", message, fix)
         taken.setdefault(where, f"is written by flow {flow.flow.id} already")
 
