@@ -31,10 +31,12 @@ class SourceDeadLetters:
         self._privacy = {each.name: source_privacy(each, resources_of(each.options)) for each in sources}
         self._open: dict[str, dict[bytes, OpenLetter]] = {}
         self._former: list[tuple[str, bytes]] = []
+        self._versions: dict[tuple[str, bytes], int] = {}
 
     def load(self) -> None:
         """Reads which letters are open. TransientError when Kafka is out of reach."""
         topics = [self._names.dead_letters(data_type) for data_type in self._privacy]
+        self._versions = {}
         self._open, self._former = open_source_letters(self._settings, topics, self._system)
 
     def open_ids(self) -> dict[str, list[bytes]]:
@@ -44,6 +46,10 @@ class SourceDeadLetters:
     def open_of(self, data_type: str) -> Mapping[bytes, OpenLetter]:
         """The open letters of a data type, by the record's id."""
         return self._open.get(data_type, {})
+
+    def older(self, data_type: str, version: int) -> list[bytes]:
+        """The ids with open letters that weren't refused with this version or a newer one, as far as is known."""
+        return [id for id in self.open_of(data_type) if self._versions.get((data_type, id), -1) < version]
 
     @property
     def has_former(self) -> bool:
@@ -72,6 +78,7 @@ class SourceDeadLetters:
         if before := known.get(reject.id):
             letter = letter.again(*before)
         known[reject.id] = OpenLetter(letter.attempts, letter.first_at)
+        self._versions[reject.data_type, reject.id] = reject.version
         topic, key = self._names.dead_letters(reject.data_type), letter.id.encode()
         try:
             publisher.produce(topic, key, letter.value, letter.to_headers())
@@ -104,6 +111,7 @@ class SourceDeadLetters:
         key = self._letter_id(data_type, id).encode()
         publisher.produce(self._names.dead_letters(data_type), key, None, [(CLOSED, b"superseded"), *by])
         del self._open[data_type][id]
+        self._versions.pop((data_type, id), None)
 
     def _letter_id(self, data_type: str, id: bytes) -> str:
         return f"{self._system}:{data_type}:{_shown(id)}"

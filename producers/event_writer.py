@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from sorbus.abilities import SupportsRefetch
 from sorbus.bus.positions import position_message
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.connector import Batch, Change, Position, Producer, RejectedRecord, StaleRecordDeletion
@@ -316,6 +317,10 @@ class EventWriter:
             self._add_changes(self._written(chunk))
             self._health.beat()
             deleted += len(chunk)
+        if deletion.spares_rejected and isinstance(self._producer, SupportsRefetch):
+            # What was refused before the snapshot, and not by it, may be gone: only reading it says so.
+            if older := self._letters.older(deletion.data_type, deletion.version):
+                self._producer.reread(deletion.data_type, older)
         _log.info("%s: %d stale records of %s deleted", self._topics.system, deleted, deletion.data_type)
 
 

@@ -48,10 +48,14 @@ class ChildTable(NamedTuple):
 
 
 class Members(NamedTuple):
-    """The relations that stream a table's rows, by oid. `heirs`: of those, the tables that inherit from it."""
+    """The relations that stream a table's rows, by oid. `heirs`: of those, the tables that inherit from it.
+
+    `partitions` stream theirs as the table's: what comes under their own oid is from before they belonged to it.
+    """
 
     oids: frozenset[int]
     heirs: frozenset[int] = frozenset()
+    partitions: frozenset[int] = frozenset()
 
 
 class Capture:
@@ -67,7 +71,7 @@ class Capture:
         self.key = tuple(options.key) or table.key
         self.is_aggregate = bool(children)
         self.shared_key: str | None = None
-        """Why two rows may have the same key: a row that goes is then no proof that the record is gone."""
+        """Why two rows may have the same key, by the catalog as it was when this was opened."""
         self.drift: DriftWatch | None = None
         """Who is told how the tables look; set before `look`."""
         self.members: dict[str, Members] = {}
@@ -291,10 +295,13 @@ class Capture:
 class RowShape:
     """A captured table as the stream describes it just now, for one data type that reads it as its record's table."""
 
-    __slots__ = ("_looks", "capture", "fields", "id", "key", "layout", "native", "oids")
+    __slots__ = ("_looks", "capture", "fields", "id", "is_unique", "key", "layout", "native", "oids")
 
-    def __init__(self, capture: Capture, oids: Oids) -> None:
-        self.capture = capture
+    def __init__(self, capture: Capture, oids: Oids, *, is_unique: bool = False) -> None:
+        """`is_unique`: no two rows of this relation have the same key just then. Else a row that goes is no proof that
+        the record is gone.
+        """
+        self.capture, self.is_unique = capture, is_unique
         self.oids = oids
         names = list(oids)
         gone = [name for name in capture.key if name not in oids]

@@ -24,6 +24,7 @@ from sorbus.producers.postgres.fetch import add_item, child_oids, is_running, oi
 from sorbus.producers.postgres.key_order import first_rows, items_between
 from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.pending_query import PendingQuery
+from sorbus.producers.postgres.rewritten import Files, are_others, files_seen
 from sorbus.producers.postgres.table_snapshot import split_line
 
 _Items = dict[str, list[bytes] | RejectedRecord]
@@ -53,11 +54,14 @@ class Chunk:
         after: Key | None,
         limit: int,
         refresh: Callable[[Capture], None],
+        files: Callable[[Capture], Files],
     ) -> None:
-        """`session` is for this chunk alone until it is over. `refresh` looks at the catalog again."""
+        """`session` is for this chunk alone until it is over. `refresh` looks at the catalog again, `files` at where
+        the rows are.
+        """
         self.capture, self.limit = capture, limit
         self.after, self.count, self.is_over = after, 0, False
-        self.session, self._refresh = (session, encoding), refresh
+        self.session, self._refresh, self._files = (session, encoding), refresh, files
         self._looks = _look_of(capture)
         self._columns = capture.columns()
         self._oids = oids_of(capture, self._columns)
@@ -147,6 +151,7 @@ class Chunk:
         """Each row; None while the server hasn't sent the next one."""
         capture, width = self.capture, len(self.capture.key)
         after, rows = self.after, list[TextRow]()
+        self._seen = files_seen(self.session[0], capture)
         for line in self._lines(first_rows(capture, self._columns, after, self.limit)):
             if line is None:
                 yield None
@@ -180,7 +185,7 @@ class Chunk:
         if self.first_after is None:
             self.first_after = time.monotonic() - self.began_at
         self._refresh(self.capture)
-        if _look_of(self.capture) != self._looks:
+        if _look_of(self.capture) != self._looks or are_others(self._seen, self._files(self.capture)):
             raise TablesChangedError
         while (line := asked.line()) != b"":
             yield None if line is None else split_line(encoding.incoming(line))

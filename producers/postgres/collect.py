@@ -333,7 +333,7 @@ class Collector:
     def _left(self, shape: RowShape, old: Row, id: bytes) -> None:
         """A row has left its key: deleted, or changed to another one. Only the database knows who has it now."""
         capture = shape.capture
-        is_shared = capture.shared_key is not None
+        is_shared = not shape.is_unique or bool(capture.members_of(capture.table).heirs)
         if capture.is_aggregate or is_shared or self._occupied.has(capture.name, id, self._changes, self._rejects):
             self._mark(capture, "", cast("Key", shape.key(old)), is_left=True)
         else:

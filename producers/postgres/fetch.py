@@ -26,6 +26,7 @@ from sorbus.postgres.exported_snapshot import join_snapshot
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key
 from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
 from sorbus.producers.postgres.layout import Oids, raw_json
+from sorbus.producers.postgres.rewritten import is_rewritten
 from sorbus.producers.record_keys import key_fault, record_id
 
 _PATIENCE = 30.0
@@ -120,13 +121,20 @@ class KeyReader:
 
     def _in_snapshot(self, read: _Read[T], keys: Sequence[Key], part: str, after: Collection[int]) -> list[T]:
         """What `read` gives. PermanentError when it is about one of the rows or keys."""
+        deadline = time.monotonic() + _PATIENCE
         try:
-            try:
-                self._begin(after)
-                return read(keys, part)
-            finally:
-                if not self._session.closed:
-                    self._session.rollback()
+            while True:
+                try:
+                    self._begin(after)
+                    found = read(keys, part)
+                    looked = None not in found and not self._capture.is_aggregate
+                    if looked or not is_rewritten(self._session, self._capture):
+                        return found
+                finally:
+                    if not self._session.closed:
+                        self._session.rollback()
+                if self._snapshot or time.monotonic() > deadline:
+                    raise TransientError(f"the tables of {self._capture.name} were rewritten while they were read")
         except (UndefinedColumn, UndefinedTable) as error:
             raise TransientError(f"the tables of {self._capture.name} changed while they were read: {error}") from error
         except psycopg.Error as error:

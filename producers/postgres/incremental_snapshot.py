@@ -275,7 +275,8 @@ class IncrementalSnapshot:
         rows = min(rows, _MOST_AGGREGATES) if capture.is_aggregate else rows
         self._next = progress.version, rows
         self._newer = set()
-        self._chunk = Chunk(session, encoding, capture, key_of(progress), rows, self._source.refresh)
+        source = self._source
+        self._chunk = Chunk(session, encoding, capture, key_of(progress), rows, source.refresh, source.files)
         return True
 
     def _over(self, chunk: Chunk, progress: SnapshotProgress) -> None:

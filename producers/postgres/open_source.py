@@ -25,6 +25,7 @@ from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_
 from sorbus.producers.postgres.client_encoding import Encoding, connect_reading
 from sorbus.producers.postgres.fetch import Fetched, KeyReader
 from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.rewritten import Files, files_seen
 from sorbus.producers.postgres.server import (
     Server,
     another_database,
@@ -159,6 +160,11 @@ class OpenSource:
         """Reads from the catalog what a data type's tables are now."""
         with _looking(f"looking at the tables of {capture.name}"):
             capture.refresh(self.session)
+
+    def files(self, capture: Capture) -> Files:
+        """Where the rows of a data type's tables are now. TransientError."""
+        with _looking(f"looking at the tables of {capture.name}"):
+            return files_seen(self.session, capture)
 
     def fetch(
         self, capture: Capture, keys: Sequence[Key], part: str, after: Collection[int]

@@ -188,6 +188,15 @@ class PostgresPosition:
             asked=self._asked_but(data_types),
         )
 
+    def told_before_snapshot(self, data_types: Iterable[str], told: Collection[str]) -> Self:
+        """The same after the stream has named records of those `told`: a snapshot that has yet to begin may find them
+        gone without a word, and has to delete them.
+        """
+        new = set(data_types) - {*self.copied, *self.resnapshot} - self.begun()
+        if not (named := sorted(new.intersection(told))):
+            return self
+        return replace(self, resnapshot=(*self.resnapshot, *named))
+
     def finished(self, progress: SnapshotProgress) -> Self:
         """The same after a snapshot beside the stream; one that is stale is due again."""
         name = progress.data_type

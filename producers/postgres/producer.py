@@ -286,7 +286,7 @@ class PostgresProducer(PostgresDiscovery):
     ) -> None:
         self._replication = making.session
         self._copy = Snapshotter(
-            self._connection, source.captures, making, begin, source.expected, source.check_snapshot
+            self._connection, source.captures, making, begin, source.expected, source.check_snapshot, source.files
         )
 
     def _start_stream(self, source: OpenSource, state: PostgresPosition, start: int = sys.maxsize) -> None:

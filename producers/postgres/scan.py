@@ -8,8 +8,9 @@ from itertools import islice
 
 from sorbus.connector import BoundSource, BoundSystem, Change, RejectedRecord
 from sorbus.errors import PermanentError
-from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key, open_captures
+from sorbus.producers.postgres.rewritten import files_seen
 from sorbus.producers.postgres.table_snapshot import TableSnapshot
 
 _BATCH = 1000
@@ -27,16 +28,21 @@ def scan_records(system: BoundSystem, source: BoundSource) -> Iterator[Sequence[
             row = session.execute("select pg_export_snapshot()").fetchone()
             [capture] = open_captures(session, [source])
         assert row is not None
-        yield from _batches(_records(connection, str(row[0]), capture))
+        with connect(connection, "scan", autocommit=True) as other:
+            yield from _batches(_records(connection, str(row[0]), capture, other))
 
 
-def _records(connection: PostgresConnection, snapshot: str, capture: Capture) -> Iterator[Change | RejectedRecord]:
+def _records(
+    connection: PostgresConnection, snapshot: str, capture: Capture, other: Connection
+) -> Iterator[Change | RejectedRecord]:
+    """`other` is a session that sees what is there now."""
     last: Key | None = None
     for by_key in (False, True):
         with closing(TableSnapshot(connection, snapshot, capture, last, by_key=by_key)) as copy:
             try:
                 while not copy.has_begun(_LOOK):
                     pass
+                copy.check(files_seen(other, capture))
                 for key, made in copy.records(0, 0):
                     last = key or last
                     yield made

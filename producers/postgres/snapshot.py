@@ -14,6 +14,7 @@ from sorbus.postgres.connection import PostgresConnection
 from sorbus.producers.postgres.capture import Capture, Key
 from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
+from sorbus.producers.postgres.rewritten import Files
 from sorbus.producers.postgres.slot import ExportedSnapshot, SlotMaking
 from sorbus.producers.postgres.table_snapshot import TableSnapshot
 
@@ -33,13 +34,15 @@ class Snapshotter:
         begin: Callable[[ExportedSnapshot], PostgresPosition],
         expected: Callable[[Capture], int],
         settled: Callable[[Capture, PostgresPosition], None],
+        files: Callable[[Capture], Files],
     ) -> None:
         """`begin` gives the state to begin with, once the slot is made; `expected` about how many records there are;
-        `settled` raises TransientError where tables were rewritten: to an older snapshot they look empty.
+        `settled` raises TransientError where tables were rewritten: to an older snapshot they look empty. `files`:
+        where their rows are now.
         """
         self.state: PostgresPosition | None = None
         self._connection, self._captures, self._making = connection, captures, making
-        self._begin, self._expected, self._settled = begin, expected, settled
+        self._begin, self._expected, self._settled, self._files = begin, expected, settled, files
         self._wait = 0.0
         self._steps = self._copy_due()
 
@@ -88,6 +91,7 @@ class Snapshotter:
             try:
                 while not copy.has_begun(self._wait):
                     yield f"the initial snapshot of {capture.name} has not begun: the server waits for a lock, or sorts"
+                copy.check(self._files(capture))
                 for key, made in copy.parts(version, occurred_at):
                     last = key or last
                     yield key, made

@@ -45,9 +45,9 @@ class SourceWatch:
                 if found is None or found.root.oid != table.oid:
                     what = "is gone" if found is None else "was replaced by another table of that name"
                     raise TransientError(f"{table.name}, which {capture.name} is kept in, {what}")
-                capture.members[table.name] = Members(
-                    frozenset(found.members), frozenset(member.oid for member in found.inheriting)
-                )
+                partitions = frozenset(member.oid for member in found.members.values() if member.via == "partition")
+                heirs = frozenset(member.oid for member in found.inheriting)
+                capture.members[table.name] = Members(found.members.keys() - partitions, heirs, partitions)
         check_tables(self._captures, tables)
         if lacking := lacking_access(session, self._captures):
             raise AuthError("; ".join(f"{what}: {fix}" for what, fix in lacking))

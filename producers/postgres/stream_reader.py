@@ -150,6 +150,9 @@ class StreamReader:
                 self._answer(decode_frame(frame))
         changes, rejects, sweeps, resolved, delivered, is_repeatable = collector.take()
         self._snapshot.saw(changes, rejects, sweeps)
+        self.state = self.state.told_before_snapshot(
+            [capture.name for capture in self._source.captures], {change.data_type for change in changes}
+        )
         self._pace.streamed()
         # A slice of the snapshot may share the transaction, which is committed after it.
         self._is_followed = caught_up and self._pace.slice(StreamState.CAUGHT_UP) is not None and (
@@ -214,7 +217,8 @@ class StreamReader:
         if self._source.is_look_overdue or due is None or not self._snapshot.is_ready(due.data_type):
             return False  # a table is locked, or another one is to be read first by now
         version = due.version or self._collector.new_version()
-        begun = replace(due, version=version, expected=self._snapshot.expected(due.data_type))
+        sweep = due.sweep or (not due.where and due.data_type in self.state.resnapshot)  # also one paused until now
+        begun = replace(due, version=version, sweep=sweep, expected=self._snapshot.expected(due.data_type))
         self.requested(replace(self.state.begin(due, begun), version=max(self.state.version, version)))
         return True
 

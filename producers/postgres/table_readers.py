@@ -24,15 +24,21 @@ class ItemTable:
 class Readers:
     """Who reads one table.
 
-    `blind`: data types of which its old rows don't name the record; `replaced`: those that have another table of its
-    name.
+    `own_blind`: data types of which its old rows don't name the record, `blind_partitions`: those of which a
+    partition's don't, by its oid; `replaced`: those that have another table of its name.
     """
 
     name: str
-    blind: set[str] = field(default_factory=set)
+    own_blind: set[str] = field(default_factory=set)
+    blind_partitions: dict[int, set[str]] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     roots: list[RowShape] = field(default_factory=list)
     parents: list[ItemTable] = field(default_factory=list)
+
+    @property
+    def blind(self) -> set[str]:
+        """Data types of which not all of its old rows name the record."""
+        return self.own_blind.union(*self.blind_partitions.values()) if self.blind_partitions else self.own_blind
 
 
 class TableReaders:
@@ -60,13 +66,18 @@ class TableReaders:
         oids = {column.name: column.oid for column in relation.columns}
         carried = {column.name for column in relation.columns if column.is_key}
         readers = Readers(name)
+        if (former := self._readers.get(relation.oid)) is not None:
+            readers.blind_partitions = former.blind_partitions
+        self._partition(relation, carried)
         for capture in self._captures:
             if self._look is not None and capture.is_about(name, oids):
                 self._look(capture)
             if relation.oid in capture.members_of(capture.table).oids:
-                readers.roots.append(RowShape(capture, oids))
+                # By its identity of then: what keeps the key unique now need not have been there, nor the reverse.
+                is_unique = relation.identity in "di" and bool(carried) and carried <= set(capture.key)
+                readers.roots.append(RowShape(capture, oids, is_unique=is_unique))
                 if not carried.issuperset(capture.key):
-                    readers.blind.add(capture.name)
+                    readers.own_blind.add(capture.name)
             elif capture.table.name == name:
                 readers.replaced.add(capture.name)
             for child in capture.children:
@@ -75,7 +86,7 @@ class TableReaders:
                         readers.replaced.add(capture.name)
                 else:
                     if not carried.issuperset(child.options.parent):
-                        readers.blind.add(capture.name)
+                        readers.own_blind.add(capture.name)
                     if gone := [column for column in child.options.parent if column not in oids]:
                         raise PermanentError(
                             f"{name} has lost its column {', '.join(gone)}; fix `children:` of {capture.name}",
@@ -84,11 +95,27 @@ class TableReaders:
                     places = [names.index(column) for column in child.options.parent]
                     readers.parents.append(ItemTable(capture, child.field.name, picker(places)))
         self._readers[relation.oid] = readers
-        self.direct.pop(relation.oid.to_bytes(4, "big"), None)
         self.shorten(relation.oid, readers)
+
+    def _partition(self, relation: Relation, carried: set[str]) -> None:
+        """Rows come as those of the whole table, but old ones with what their own partition's identity carries."""
+        blind: dict[int, set[str]] = {}
+        for capture in self._captures:
+            parts = [(capture.table, capture.key), *((child.table, child.options.parent) for child in capture.children)]
+            for table, needed in parts:
+                if relation.oid in capture.members_of(table).partitions:
+                    names = blind.setdefault(table.oid, set())
+                    names |= set() if carried.issuperset(needed) else {capture.name}
+        for oid, names in blind.items():
+            if (whole := self._readers.get(oid)) is not None:  # it comes before its partitions
+                whole.blind_partitions.pop(relation.oid, None)
+                if names:
+                    whole.blind_partitions[relation.oid] = names
+                self.shorten(oid, whole)
 
     def shorten(self, oid: int, readers: Readers) -> None:
         """Lets a table's rows go straight through where nothing is in the way."""
+        self.direct.pop(oid.to_bytes(4, "big"), None)
         if (
             len(readers.roots) == 1
             and not (readers.parents or readers.blind or readers.replaced)

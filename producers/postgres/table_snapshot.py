@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from sorbus.connector import Change, RejectedRecord
+from sorbus.errors import TransientError
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.postgres.exported_snapshot import join_snapshot
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key, id_picker
@@ -18,6 +19,7 @@ from sorbus.producers.postgres.client_encoding import connect_reading, statement
 from sorbus.producers.postgres.fetch import KeyReader, add_item, child_oids, oids_of, parent_join
 from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.pending_query import PendingQuery
+from sorbus.producers.postgres.rewritten import Files, are_others, files_seen
 
 _KEYS_AT_ONCE = 1000
 _UNESCAPED = {98: b"\b", 102: b"\f", 110: b"\n", 114: b"\r", 116: b"\t", 118: b"\v"}
@@ -45,10 +47,10 @@ class TableSnapshot:
         try:
             if by_key:
                 query = _records_query(capture, capture.identity, after)
-                self._rows = _Rows(connection, snapshot, f"{capture.name}'s keys", query)
+                self._rows = _Rows(connection, snapshot, f"{capture.name}'s keys", query, capture)
                 return
             query = _records_query(capture, self._columns, after)
-            self._rows = _Rows(connection, snapshot, capture.name, query)
+            self._rows = _Rows(connection, snapshot, capture.name, query, capture)
             for child in capture.children:
                 self._children.append(_ChildRows(connection, snapshot, capture, child, after))
         except BaseException:
@@ -61,6 +63,12 @@ class TableSnapshot:
         assert self._rows is not None
         parts = [self._rows, *(child.rows for child in self._children)]
         return all(part.has_begun(max(0.0, end - time.monotonic())) for part in parts)
+
+    def check(self, now: Files) -> None:
+        """Once it has begun. TransientError where a table was rewritten after the snapshot: it may look empty to it."""
+        assert self._rows is not None
+        if are_others(self._rows.files, now):
+            raise TransientError(f"the tables of {self._capture.name} were rewritten before they were read")
 
     def parts(self, version: int, occurred_at: int) -> Iterator[tuple[Key | None, Sequence[Change | RejectedRecord]]]:
         """`records`, some at a time, with the last one's key (None: all of them name no record)."""
@@ -147,13 +155,16 @@ class TableSnapshot:
 class _Rows:
     """A query's rows, as COPY's text format has them, in a session of their own at the snapshot."""
 
-    def __init__(self, connection: PostgresConnection, snapshot: str, what: str, query: sql.Composed) -> None:
+    def __init__(
+        self, connection: PostgresConnection, snapshot: str, what: str, query: sql.Composed, capture: Capture
+    ) -> None:
         self._doing = f"copying {what}"
         self._session, self._encoding = connect_reading(connection, f"copy {what}")
         try:
             with postgres_errors(self._doing):
                 self._session.execute("set transaction isolation level repeatable read read only")
                 join_snapshot(self._session, snapshot)
+                self.files = files_seen(self._session, capture)
                 copy = sql.SQL("copy ({}) to stdout").format(query)
                 self._asked = PendingQuery(self._session, statement_bytes(copy, self._encoding))
         except BaseException:
@@ -199,7 +210,7 @@ class _ChildRows:
         self._oids = child_oids(child, names)
         self._layout = capture.layout(self.name, self._oids)
         query = _items_query(capture, child, names, after)
-        self.rows = _Rows(connection, snapshot, f"{capture.name} {self.name}", query)
+        self.rows = _Rows(connection, snapshot, f"{capture.name} {self.name}", query, capture)
         self._left = iter(self.rows)
         self._next: TextRow | None = ()
 
