@@ -317,10 +317,9 @@ class EventWriter:
             self._add_changes(self._written(chunk))
             self._health.beat()
             deleted += len(chunk)
-        if deletion.spares_rejected and isinstance(self._producer, SupportsRefetch):
-            # What was refused before the snapshot, and not by it, may be gone: only reading it says so.
-            if older := self._letters.older(deletion.data_type, deletion.version):
-                self._producer.reread(deletion.data_type, older)
+        older = self._letters.older(deletion.data_type, deletion.version)
+        if deletion.spares_rejected and older and isinstance(self._producer, SupportsRefetch):
+            self._producer.reread(deletion.data_type, older)  # refused before the snapshot and not by it: gone, perhaps
         _log.info("%s: %d stale records of %s deleted", self._topics.system, deleted, deletion.data_type)
 
 

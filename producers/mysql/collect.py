@@ -27,7 +27,14 @@ from sorbus.producers.mysql.position import MysqlPosition
 from sorbus.producers.mysql.record_reader import ReadRecord
 from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets
 from sorbus.producers.mysql.snapshot_point import Told
-from sorbus.producers.mysql.statements import Effect, drops_reference, effect_of, names_column, names_table
+from sorbus.producers.mysql.statements import (
+    Effect,
+    drops_reference,
+    effect_of,
+    moves_tables,
+    names_column,
+    names_table,
+)
 from sorbus.producers.mysql.table_keys import KeyTexts, dead_id, key_text
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -360,6 +367,8 @@ class LogCollector:
         if effect.kind == "dml" or effect.columns is None:
             return True
         capture = next(one for one in self._captured.captures if one.name == name)
+        if any(all(names_column(clause, column) for column in capture.key) for clause in effect.keys):
+            return True
         read = {*capture.columns, *(column for child in capture.children for column in child.columns)}
         return any(names_column(clause, column) for clause in effect.columns for column in read)
 
@@ -394,7 +403,7 @@ class LogCollector:
                         capture.name for capture in self._captured.captures for each in capture.tables
                         if names_table(text, each.database, each.name, database)
                     }  # fmt: skip
-        if effect.kind == "dml" or drops_reference(statement.text):
+        if effect.kind == "dml" or drops_reference(statement.text) or moves_tables(statement.text):
             for cascade in self._captured.cascades:
                 if names_table(statement.text, *cascade.parent, statement.database):
                     for reached in {cascade.child, *ends_of(self._captured.cascades, cascade.child)}:

@@ -19,12 +19,12 @@ _XA = re.compile(
 )
 _REPLACING = re.compile(r"^create\s+or\s+replace\s+(database\b|schema\b)?", re.IGNORECASE)
 _NO_ROWS = {
-    "create index", "drop index", "create view", "drop view", "create trigger", "drop trigger",
-    "create procedure", "drop procedure", "create function", "drop function", "create event", "drop event",
-    "alter event", "alter view", "alter procedure", "alter function", "create user", "drop user", "alter user",
-    "create role", "drop role", "create server", "drop server", "alter server", "rename user", "create unique",
-    "create fulltext", "create spatial", "create sequence", "drop sequence", "alter sequence", "create definer",
-    "alter definer", "create database", "create schema", "create temporary", "drop temporary",
+    "create index", "drop index", "create view", "drop view", "create trigger", "drop trigger", "create procedure",
+    "drop procedure", "create function", "drop function", "create event", "drop event", "alter event", "alter view",
+    "alter procedure", "alter function", "create user", "drop user", "alter user", "create role", "drop role",
+    "create server", "drop server", "alter server", "rename user", "create fulltext", "create spatial",
+    "create sequence", "drop sequence", "alter sequence", "create definer", "alter definer", "create database",
+    "create schema", "create temporary", "drop temporary",
 }  # fmt: skip
 _SILENT = {"analyze", "optimize", "repair", "check", "flush", "grant", "revoke", "set", "use", "savepoint", "release"}
 _ALTER = re.compile(
@@ -38,6 +38,9 @@ _OF_KEYS = re.compile(
     re.IGNORECASE,
 )
 _OF_COLUMNS = re.compile(r"^(?:add|drop|modify|change|rename\s+column)\b(?!\s+partition)", re.IGNORECASE)
+_MAKES_UNIQUE = re.compile(r"^add\b.*?\b(?:unique|primary)\b", re.IGNORECASE | re.DOTALL)
+_IGNORING = re.compile(r"^alter\s+(?:online\s+)?ignore\b", re.IGNORECASE)
+_MOVES = re.compile(r"^\s*(?:drop|rename|create\s+or\s+replace)\b|\brename\b", re.IGNORECASE)
 _DROPS_REFERENCE = re.compile(r"\bdrop\s+(?:foreign|constraint)\b", re.IGNORECASE)
 _UNREAD = "\ufffd"
 """What stands for letters of a client whose character set isn't UTF-8."""
@@ -48,13 +51,15 @@ class Effect(NamedTuple):
     """What a statement is: `kind` begin, commit, rollback, xa, truncate, ddl, dml, none.
 
     `tables`: those that it names as its own target (truncate, insert); None: any that its text names. `columns` of DDL:
-    the texts in which a column must be named for its values to be others; None: all of the rows may be others.
+    the texts in which a column must be named for its values to be others; None: all of the rows may be others. `keys`:
+    the texts that make the columns that they name unique. Until then, rows may have gone whose key another one had.
     """
 
     kind: str
     tables: tuple[tuple[str, str], ...] | None = None
     columns: tuple[str, ...] | None = None
     xa: tuple[str, str] | None = None
+    keys: tuple[str, ...] = ()
 
 
 def effect_of(text: str, database: str) -> Effect:
@@ -79,21 +84,28 @@ def effect_of(text: str, database: str) -> Effect:
     if is_readable and (found := _TRUNCATE.match(bare)):
         return Effect("truncate", (_table(found.group(1), found.group(2), database),))
     if first in ("alter", "create", "drop", "rename", "truncate", "import"):
-        return Effect("ddl", columns=_changed_columns(bare))
+        if two == "create unique":
+            return Effect("ddl", columns=(), keys=(bare,))
+        columns, keys = _changed_columns(bare)
+        return Effect("ddl", columns=columns, keys=keys)
     if is_readable and (found := _WRITE.match(bare)):
         return Effect("dml", (_table(found.group(1), found.group(2), database),))
     return Effect("dml")
 
 
-def _changed_columns(bare: str) -> tuple[str, ...] | None:
-    """The clauses of an ALTER TABLE that are about columns; None where it may do anything to rows."""
+def _changed_columns(bare: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The clauses of an ALTER TABLE that are about columns, None where it may do anything to rows; then those that make
+    a key unique.
+    """
     found = _ALTER.match(bare)
-    if found is None:
-        return None
+    if found is None or _IGNORING.match(bare):  # rows that a new key doesn't fit are deleted unsaid
+        return None, ()
     if drops_reference(bare):  # until now, it may have deleted rows unsaid
-        return None
-    clauses = [one for one in _clauses(bare[found.end() :]) if not _OF_KEYS.match(one)]
-    return tuple(clauses) if all(_OF_COLUMNS.match(one) for one in clauses) else None
+        return None, ()
+    every = _clauses(bare[found.end() :])
+    clauses = [one for one in every if not _OF_KEYS.match(one)]
+    keys = tuple(one for one in every if _OF_KEYS.match(one) and _MAKES_UNIQUE.match(one))
+    return tuple(clauses) if all(_OF_COLUMNS.match(one) for one in clauses) else None, keys
 
 
 def _clauses(text: str) -> list[str]:
@@ -115,6 +127,11 @@ def _clauses(text: str) -> list[str]:
 def drops_reference(text: str) -> bool:
     """Whether a statement may take a foreign key away."""
     return _DROPS_REFERENCE.search(text) is not None
+
+
+def moves_tables(text: str) -> bool:
+    """Whether a statement may take a table away, or its name."""
+    return _MOVES.search(text) is not None
 
 
 def names_column(clause: str, column: str) -> bool:

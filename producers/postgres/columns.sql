@@ -1,5 +1,6 @@
--- What decides how a table's stored rows read as text: its columns (place, type, the row of the catalog, whether old rows
--- get their value from the catalog, what the server computes), then the labels of enumerated types below each column's type.
+-- What decides how a table's stored rows read as text: its columns (place, type, what the server computes, attributes of
+-- composite types below the column's type; the row of the catalog; whether old rows get their value from the catalog), then
+-- the labels of enumerated types below each column's type.
 with recursive columns as (
   select a.attrelid, a.attname, a.attnum, a.atttypid, a.xmin, a.atthasmissing, a.attgenerated
   from pg_attribute a
@@ -21,7 +22,16 @@ reached (relation, name, type) as (
 )
 select c.attrelid::bigint,
        c.attname::text,
-       concat_ws('.', c.attnum, c.atttypid, case when c.attgenerated <> '' then md5(pg_get_expr(d.adbin, d.adrelid)) end),
+       concat_ws(
+         '.', c.attnum, c.atttypid, case when c.attgenerated <> '' then md5(pg_get_expr(d.adbin, d.adrelid)) end,
+         (
+           select md5(string_agg(concat_ws('.', r.type, a.attnum, a.atttypid), ',' order by r.type, a.attnum))
+           from reached r
+           join pg_type t on t.oid = r.type
+           join pg_attribute a on a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+           where r.relation = c.attrelid and r.name = c.attname
+         )
+       ),
        c.xmin::text,
        c.atthasmissing,
        coalesce((

@@ -188,14 +188,15 @@ class PostgresPosition:
             asked=self._asked_but(data_types),
         )
 
-    def told_before_snapshot(self, data_types: Iterable[str], told: Collection[str]) -> Self:
-        """The same after the stream has named records of those `told`: a snapshot that has yet to begin may find them
-        gone without a word, and has to delete them.
+    def new_among(self, data_types: Iterable[str]) -> set[str]:
+        """Those of which no snapshot has begun yet, and whose topics hold nothing."""
+        return set(data_types) - {*self.copied, *self.resnapshot} - self.begun()
+
+    def told(self, new: Collection[str]) -> Self:
+        """The same after the stream has named records of `new` data types: their snapshots have to delete those that
+        are gone by then without a word.
         """
-        new = set(data_types) - {*self.copied, *self.resnapshot} - self.begun()
-        if not (named := sorted(new.intersection(told))):
-            return self
-        return replace(self, resnapshot=(*self.resnapshot, *named))
+        return replace(self, resnapshot=(*self.resnapshot, *sorted(new))) if new else self
 
     def finished(self, progress: SnapshotProgress) -> Self:
         """The same after a snapshot beside the stream; one that is stale is due again."""

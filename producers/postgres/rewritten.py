@@ -1,8 +1,8 @@
-"""Tables that were rewritten after a snapshot was taken: to it they look empty, and no row may be missed because of that.
+"""Tables that were rewritten after a snapshot was taken: to it they look empty, and no row may be missed for that.
 
 ALTER TABLE and TRUNCATE give a table another file, in which no older snapshot finds a row (PostgreSQL documentation,
-"Caveats" of concurrency control); a query whose snapshot is older waits for their lock, and then reads nothing. What the
-catalog says of columns doesn't show it: it may be one that nobody reads. So files are compared once the lock is held.
+"Caveats" of concurrency control): a query whose snapshot is older waits for their lock, and then reads nothing. The
+catalog's columns don't show it, where it is one that nobody reads. So files are compared once the lock is held.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def files_seen(session: Connection, capture: Capture) -> Files:
 
 
 def is_rewritten(session: Connection, capture: Capture) -> bool:
-    """Whether some table has another file than in the session's snapshot; the session holds their locks. psycopg.Error."""
+    """Whether some table has another file than in the session's snapshot; it holds their locks. psycopg.Error."""
     return any(seen != now for _, seen, now in _read(session, capture))
 
 

@@ -19,6 +19,8 @@ from sorbus.producers.postgres.slot import ExportedSnapshot, SlotMaking
 from sorbus.producers.postgres.table_snapshot import TableSnapshot
 
 _log = logging.getLogger(__name__)
+_RECENT = 1000
+"""Ids that are remembered where rows may share one: keys that the server takes for equal may be spelled otherwise."""
 Steps = Generator[Batch | str, None, PostgresPosition]
 """Batches, and in between what it waits for; then the state to go on from."""
 
@@ -112,12 +114,16 @@ class Snapshotter:
         changes: list[Change] = []
         rejects: list[RejectedRecord] = []
         size, last = 0, after
+        shares_keys = capture.shared_key is not None or bool(capture.members_of(capture.table).heirs)
+        recent: dict[bytes, None] = {}
         with contextlib.closing(self._records(capture, snapshot, after, copying.version, now)) as steps:
             for step in steps:
                 if isinstance(step, str):
                     yield step
                     continue
                 key, part = step
+                if shares_keys:  # the first of rows with one key stands for the record: one version is one event
+                    part = _first_of_each(part, recent)
                 for made in part:
                     if isinstance(made, Change):
                         changes.append(made)
@@ -151,6 +157,18 @@ class Snapshotter:
         )
         yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records))
         return state
+
+
+def _first_of_each(part: Sequence[Change | RejectedRecord], recent: dict[bytes, None]) -> list[Change | RejectedRecord]:
+    """Those whose ids aren't among the `recent` ones, which they join: rows of one key follow each other."""
+    found = []
+    for made in part:
+        if made.id not in recent:
+            recent[made.id] = None
+            found.append(made)
+    for id in list(recent)[: len(recent) - _RECENT]:
+        del recent[id]
+    return found
 
 
 def _texts(key: Key | None) -> tuple[str | None, ...] | None:

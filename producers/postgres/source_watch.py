@@ -47,7 +47,7 @@ class SourceWatch:
                     raise TransientError(f"{table.name}, which {capture.name} is kept in, {what}")
                 partitions = frozenset(member.oid for member in found.members.values() if member.via == "partition")
                 heirs = frozenset(member.oid for member in found.inheriting)
-                capture.members[table.name] = Members(found.members.keys() - partitions, heirs, partitions)
+                capture.members[table.name] = Members(frozenset(found.members) - partitions, heirs, partitions)
         check_tables(self._captures, tables)
         if lacking := lacking_access(session, self._captures):
             raise AuthError("; ".join(f"{what}: {fix}" for what, fix in lacking))

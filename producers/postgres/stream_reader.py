@@ -150,9 +150,8 @@ class StreamReader:
                 self._answer(decode_frame(frame))
         changes, rejects, sweeps, resolved, delivered, is_repeatable = collector.take()
         self._snapshot.saw(changes, rejects, sweeps)
-        self.state = self.state.told_before_snapshot(
-            [capture.name for capture in self._source.captures], {change.data_type for change in changes}
-        )
+        if new := self.state.new_among(capture.name for capture in self._source.captures):
+            self.state = self.state.told(new.intersection(change.data_type for change in changes))
         self._pace.streamed()
         # A slice of the snapshot may share the transaction, which is committed after it.
         self._is_followed = caught_up and self._pace.slice(StreamState.CAUGHT_UP) is not None and (
