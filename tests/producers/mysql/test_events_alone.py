@@ -59,7 +59,7 @@ def test_mariadb_keeps_the_last_of_each_domain() -> None:
         ("create or replace view v as select 1", "none", None),
         ("alter table t drop foreign key f", "ddl", None),
         ("truncate table `gr\ufffd\ufffde`", "ddl", None),
-        ("create unique index i on t (a)", "ddl", None),
+        ("create unique index i on t (a)", "ddl", ()),
         ("insert into t select * from u", "dml", None),
         ("/*!40000 update t set a = 1 */", "dml", None),
         ("with x as (select 1) delete from t", "dml", None),
