@@ -160,9 +160,12 @@ def _differences(
             yield f"column {name} of {now.name} was recreated, or has another type"
     for type, labels in before.labels.items():
         count = int(labels.partition(":")[0])
-        for column in now.columns.values():
-            if type in column.labels and _labels(column.labels[type][:count]) != labels:
+        for name, column in now.columns.items():
+            known, added = column.labels.get(type, ())[:count], column.labels.get(type, ())[count:]
+            if type in column.labels and _labels(known) != labels:
                 yield f"a value of an enumerated type in {now.name} was renamed"
+            elif added and name in columns and _has_any(connection, now, name, added):
+                yield f"{name} of {now.name} has a new value of its enumerated type, perhaps told by a former name"
     if gone := before.members.keys() - memory.members.keys():
         yield f"{now.name} has lost {len(gone)} of its partitions (or of the tables that inherit from it)"
     touched = any(_is_touched(before.columns.get(name, ""), text) for name, text in memory.columns.items())
@@ -192,6 +195,17 @@ def _remembered(member: Member) -> str:
 def _is_touched(before: str, now: str) -> bool:
     """Whether a column's row of the catalog was written anew, other than by a rewrite that kept all values."""
     return before not in ("", now) and not (before.endswith(_CLEARED) and not now.endswith(_CLEARED))
+
+
+def _has_any(connection: Connection, table: TableState, column: str, labels: Sequence[str]) -> bool:
+    """Whether a row has one of these labels, alone or in an array or a composite value."""
+    query = sql.SQL(
+        "select exists (select from {} where exists ("
+        "select from unnest({}::text[]) l where position(l in {}::text) > 0))"
+    )
+    found = query.format(table.root.identifier, sql.Literal(list(labels)), sql.Identifier(column))
+    row = connection.execute(found).fetchone()
+    return row is None or bool(row[0])
 
 
 def _brought_rows(connection: Connection, table: TableState, member: Member) -> bool:

@@ -62,5 +62,6 @@ def test_while_the_target_has_frozen_in_the_middle(line: Line) -> None:
             eventually(lambda: unread_from(port) > 0, "something that the consumer asks of the target")
             assert process.end() == 0
     with line.process("again") as process:
+        eventually(lambda: "started" in process.told, "its start: the first one's commit may have been on its way")
         line.until({"g1": "x", "g2": "y"})
         assert process.end() == 0

@@ -76,6 +76,11 @@ CASES = {
         "alter table items drop made; alter table items add made text generated always as ('<' || v || '>') stored",
     ),
     "label renamed": Case("item", "alter type mood rename value 'ok' to 'well'"),
+    "label added, used and renamed": Case(
+        "item",
+        "alter type mood add value 'glad'; update items set mood = 'glad' where id = '1';"
+        " alter type mood rename value 'glad' to 'happy'",
+    ),
     "partitioned rewritten": Case("part", "alter table parts alter v type text using v || '?'"),
     "heirs rewritten": Case("heirloom", "alter table base alter v type text using v || '?'"),
     # rows that come and go
@@ -147,8 +152,9 @@ CASES = {
     "an unread column": Case("item", "alter table items add other int default 3; alter table items drop w", False),
     "an unread column rewritten": Case("item", "alter table items alter w type text using upper(w)", False),
     "a wider type": Case("item", "alter table items alter w type varchar(900)", False),
-    "label added": Case(
-        "item", "alter type mood add value 'glad' before 'ok'; update items set mood = 'glad' where id = '1'", False
+    "label added": Case("item", "alter type mood add value 'glad' before 'ok'", False),
+    "label added and used": Case(  # it may have been renamed meanwhile
+        "item", "alter type mood add value 'glad' before 'ok'; update items set mood = 'glad' where id = '1'"
     ),
     "new partition": Case(
         "part",
