@@ -49,7 +49,8 @@ class MysqlConsumer(MysqlDiscovery):
         assert isinstance(flow.options, MysqlTarget)
         table = flow.options.table
         table = table if "." in table else f"{connection_of(flow.system).database}.{table}"
-        return f"table {table} of {flow.flow.to}"
+        shared = f" (shared by {flow.flow.data_type})" if flow.options.shared else ""
+        return f"table {table} of {flow.flow.to}{shared}"
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:

@@ -25,6 +25,11 @@ class MysqlTarget(BaseModel):
 
     table: str = Field(description="DATABASE.TABLE; the connection's database if left out.")
     existing: bool = Field(default=False, description="The table is managed elsewhere: Sorbus only writes rows.")
+    shared: bool = Field(
+        default=False,
+        description="Another data type goes into the table too, and their ids never meet: where they do, one record is"
+        " left out or overwritten.",
+    )
     key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
     children: dict[str, MysqlItemsTarget] = Field(default={}, description="List field -> the table of its items.")
     deleted_column: str = Field(

@@ -55,7 +55,8 @@ class PostgresConsumer(PostgresDiscovery):
     def place_of(cls, flow: BoundFlow) -> str:
         """See `sorbus.abilities.NeedsOwnPlace`: rows and versions are kept by id alone."""
         assert isinstance(flow.options, PostgresTarget)
-        return f"table {qualified(flow.options.table)} of {flow.flow.to}"
+        shared = f" (shared by {flow.flow.data_type})" if flow.options.shared else ""
+        return f"table {qualified(flow.options.table)} of {flow.flow.to}{shared}"
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:

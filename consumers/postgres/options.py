@@ -29,6 +29,11 @@ class PostgresTarget(BaseModel):
         description="False, with existing: only rows that are there are written, since another system decides which"
         " there are.",
     )
+    shared: bool = Field(
+        default=False,
+        description="Another data type goes into the table too, and their ids never meet: where they do, one record is"
+        " left out or overwritten.",
+    )
     key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
     children: dict[str, ChildTarget] = Field(default={}, description="List field -> the table of its items.")
     deleted_column: str = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from sorbus.bus.kafka import admin, all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
@@ -28,7 +29,7 @@ def changed_ids(settings: Settings, topic: str, since: Mapping[str, int | str], 
     client = admin(settings)
     now = topic_ids(client, [topic]).get(topic)
     if now is None:
-        raise UsageError(f"there is no topic {topic} any more: compare the whole flow")
+        raise _gone(topic)
     if now[0] != since.get(_ID):
         raise UsageError(f"{topic} was recreated since the last whole comparison: compare the whole flow")
     kept = _deletes_kept(client, topic)
@@ -61,8 +62,17 @@ def _deletes_kept(client: AdminClient, topic: str) -> timedelta:
     """How long a compacted topic keeps the trace of a delete."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     with kafka_errors(f"reading the settings of {topic}"):
-        found = client.describe_configs([resource])[resource].result(timeout=15.0)
+        try:
+            found = client.describe_configs([resource])[resource].result(timeout=15.0)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # not every broker had heard of it just now
+                raise _gone(topic) from error
+            raise
     return timedelta(milliseconds=min(int(found["delete.retention.ms"].value), _LONGEST))
+
+
+def _gone(topic: str) -> UsageError:
+    return UsageError(f"there is no topic {topic} any more: compare the whole flow")
 
 
 def topic_ends(settings: Settings, topic: str) -> TopicEnds:

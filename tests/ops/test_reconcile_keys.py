@@ -86,7 +86,12 @@ def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             },
             "flows": [
                 *(
-                    {"name": name, "data_type": name, "to": "there", "target": {"table": table, "existing": True}}
+                    {
+                        "name": name,
+                        "data_type": name,
+                        "to": "there",
+                        "target": {"table": table, "existing": True, "shared": table == "people"},
+                    }
                     for name, table in theirs.items()
                 ),
                 {

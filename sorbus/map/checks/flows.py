@@ -107,7 +107,7 @@ def _shared_places(bound: Bound) -> Iterator[Finding]:
             message = f"{flow.flow.id}: {where} {why}"
             fix = (
                 "write to another, or let a step make one data type of both: records of both with one id would replace"
-                " each other"
+                " each other; where ids never meet in a table, write shared: true under target"
             )
             yield bound.loaded.finding(("flows", place, "target"), "shared-place", message, fix)
         taken.setdefault(where, f"is written by flow {flow.flow.id} already")

@@ -168,6 +168,8 @@ def test_a_table_takes_one_data_type(findings_of: Findings) -> None:
     found = [str(one) for one in findings_of(company + flows) if one.code == "shared-place"]
     assert len(found) == 1
     assert "product-to-books: table public.partners of books is written by flow customer-to-books already" in found[0]
+    shared = flows.replace("table: public.partners", "table: public.partners, shared: true")
+    assert [one for one in findings_of(company + shared) if one.code == "shared-place"] == []
 
 
 LOOP = """
