@@ -25,7 +25,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import ceiling, chain, raw, rules
+from bench import ceiling, chain, raw, rules, usage
 from bench.debezium import Debezium, NotHereError
 from bench.figures import Course, Curve, Figure, Notebook
 from bench.ours import RULED_MAP, Sorbus
@@ -92,11 +92,7 @@ def _commit() -> str:
 
 def main() -> int:
     """Read the command line, measure, show and save."""
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description=about.partition(": ")[2], epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = usage.parser("bench", __doc__)
     parser.add_argument("--quick", action="store_true", help="one short round each")
     parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds (default 3)")
     parser.add_argument(

@@ -5,7 +5,6 @@ examples:
   python -m bench.native --chain 2    the whole chain, two rounds of each (minutes)
 """
 
-import argparse
 import contextlib
 import tempfile
 import time
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import chain
+from bench import chain, usage
 from bench.figures import Course, Figure, Notebook, medians
 from bench.ours import MAP, Sorbus
 from bench.path import BATCH, CapturePath, DeliveryPath, inserted
@@ -114,11 +113,7 @@ def measure_chain(rounds: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Read the command line, measure, show."""
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.native", description=about.partition(": ")[2], epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = usage.parser("bench.native", __doc__)
     parser.add_argument("--turns", type=int, default=40, metavar="N", help=f"batches of {BATCH:,} rows (default 40)")
     parser.add_argument("--chain", type=int, default=0, metavar="ROUNDS", help="measure the whole chain")
     options = parser.parse_args()

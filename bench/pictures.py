@@ -7,13 +7,14 @@ examples:
 Throughput over time, percentiles of each latency, memory over time.
 """
 
-import argparse
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pygal
 from pygal.style import CleanStyle
+
+from bench import usage
 
 NEWEST = Path(__file__).parent / "newest" / "run.json"
 Points = list[tuple[float, float]]
@@ -61,11 +62,7 @@ def _file(measure: str) -> str:
 
 def main() -> None:
     """Read the command line and draw."""
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.pictures", description=about.partition(": ")[2], epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = usage.parser("bench.pictures", __doc__)
     parser.add_argument("run", nargs="?", type=Path, default=NEWEST, help="a run's JSON (default: the newest kept)")
     for file in draw(parser.parse_args().run):
         print(file)

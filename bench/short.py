@@ -10,14 +10,13 @@ examples:
 Exit codes: 0 as fast as kept, 1 slower, 2 wrong use, 3 the servers can't be started.
 """
 
-import argparse
 import json
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench import chain, raw
+from bench import chain, raw, usage
 from bench.figures import OWN, Course, Notebook, medians
 from bench.ours import Sorbus
 from bench.processes import end_in_order
@@ -67,11 +66,7 @@ def _slower(found: Mapping[str, float], kept: Mapping[str, float]) -> list[str]:
 
 def main() -> int:
     """Measure, compare, show."""
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.short", description=about.partition(": ")[2], epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = usage.parser("bench.short", __doc__)
     parser.add_argument("--keep", action="store_true", help="keep this run's ratios instead of comparing them")
     keep = parser.parse_args().keep
     end_in_order()

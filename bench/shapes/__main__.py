@@ -11,7 +11,6 @@ examples:
 Exit codes: 0 all measured, 1 one failed, 2 wrong use, 3 the servers can't be reached.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import usage
 from bench.processes import end_in_order
 from bench.report import machine
 from bench.servers import UnreachableError, running
@@ -29,11 +29,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 def main() -> int:
     """Read the command line, measure, show and save."""
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.shapes", description=about.partition(": ")[2], epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = usage.parser("bench.shapes", __doc__)
     parser.add_argument("--only", choices=tuple(SHAPES), action="append", help="just this one; may be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--no-save", action="store_true", help="don't write to bench/results")

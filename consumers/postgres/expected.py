@@ -10,9 +10,10 @@ from psycopg import sql
 
 from sorbus.checksums import ComparedPart, RecordTexts
 from sorbus.connector import BoundFlow, Delivery
-from sorbus.consumers.postgres.merge import ID, PLACE, value_of
+from sorbus.consumers.postgres.merge import ID, PLACE
 from sorbus.consumers.postgres.open_target import OpenTarget
 from sorbus.consumers.postgres.packed import Packed, Stage
+from sorbus.consumers.postgres.staged_values import value_of
 from sorbus.errors import PermanentError
 from sorbus.postgres.checksums import text_of
 from sorbus.postgres.connection import postgres_errors

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
-from sorbus.consumers.postgres.merge import NARROW, value_of
+from sorbus.consumers.postgres.declarations import has_changed
 from sorbus.consumers.postgres.shape import StageColumn
+from sorbus.consumers.postgres.staged_values import NARROW, value_of
 from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.postgres.connection import Connection, as_error, refused_error
 from sorbus.postgres.sqlstate import of_error
@@ -53,37 +53,6 @@ def try_value(stage: str, column: StageColumn, native: str) -> list[sql.Composed
         sql.SQL("create temporary table sorbus_trial (v {}) on commit drop").format(sql.SQL(native)),
         sql.SQL("insert into sorbus_trial select {} from {} s").format(value_of("s", column), sql.Identifier(stage)),
     ]
-
-
-_CHANGED = "sorbus.target_has_changed"
-
-
-def unchanged(tables: Mapping[str, Collection[str]], session: Connection) -> bytes:
-    """The statement that fails where these tables (by name) or the types of these of their columns are others by then.
-
-    It is for the end of a transaction that has written: the tables are ours until then.
-    """
-    types = sql.SQL(
-        "(select coalesce(string_agg(format('%s %s %s %s', attrelid, attname, atttypid, atttypmod), ','"
-        " order by attrelid, attname), '') from pg_attribute where attnum > 0 and ({}))"
-    ).format(
-        sql.SQL(" or ").join(
-            sql.SQL("attrelid = to_regclass({}) and attname = any({}::name[])").format(
-                sql.Literal(sql.Identifier(*table.split(".")).as_string(session)), sql.Literal(sorted(names))
-            )
-            for table, names in tables.items()
-        )
-    )
-    row = session.execute(sql.SQL("select {}").format(types)).fetchone()
-    now = sql.Literal("" if row is None else row[0])
-    # A setting that nobody has made is an error that names it.
-    statement = sql.SQL("select case when {} = {} then '' else current_setting({}) end")
-    return statement.format(types, now, sql.Literal(_CHANGED)).as_bytes(session)
-
-
-def has_changed(error: psycopg.Error) -> bool:
-    """Whether `unchanged` failed."""
-    return error.sqlstate == "42704" and _CHANGED in (error.diag.message_primary or "")
 
 
 class PostgresEngine:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from sorbus.consumers.postgres.shape import StageColumn
+from sorbus.consumers.postgres.staged_values import value_of
 from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN
 
 ID, VERSION, PLACE = "sorbus_id", "sorbus_v", "sorbus_place"
@@ -72,28 +73,6 @@ def create_gone() -> list[sql.SQL]:
         sql.SQL("create temporary table sorbus_gone (sorbus_id text, sorbus_v bigint) on commit delete rows"),
         sql.SQL("create temporary table sorbus_won (id text primary key) on commit delete rows"),
     ]
-
-
-def value_of(alias: str, column: StageColumn) -> sql.Composed:
-    """The target's value of a staged one."""
-    value = sql.Identifier(alias, column.name)
-    if column.unit is not None:
-        return sql.SQL("{} * {}::numeric").format(value, sql.Literal(str(column.unit)))
-    made = sql.SQL("{}::{}").format(value, sql.SQL(column.cast)) if column.cast else sql.SQL("{}").format(value)
-    return _exactly(made, column.exact, column.cast or column.type) if column.exact else made
-
-
-NARROW = " is more than the column keeps, as "
-
-
-def _exactly(value: sql.Composed, native: str, plain: str) -> sql.Composed:
-    """A value of type `plain`, or an error where the column's declared type would round or cut it: a text that isn't an
-    integer.
-    """
-    return sql.SQL(
-        "case when ({value})::{native}::{plain} is not distinct from {value} then {value}::{native}"
-        " else (({value})::text || {words})::integer::text::{native} end"
-    ).format(value=value, native=sql.SQL(native), plain=sql.SQL(plain), words=sql.Literal(f"{NARROW}{native}"))
 
 
 def _newer(again: bool) -> sql.SQL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from psycopg import sql
@@ -39,3 +40,9 @@ class Packed(NamedTuple):
     @property
     def is_delete(self) -> bool:
         return self.stage is None
+
+
+def bytes_of(items: Sequence[Packed]) -> int:
+    """The bytes of their rows and their items' rows."""
+    lists = (rows for item in items if item.items for rows in item.items.values())
+    return sum(len(item.row) for item in items) + sum(sum(map(len, rows)) for rows in lists)

@@ -14,7 +14,8 @@ from typing import NamedTuple, cast
 
 from psycopg import sql
 
-from sorbus.consumers.postgres.merge import ID, VERSION, Merge, value_of
+from sorbus.consumers.postgres.merge import ID, VERSION, Merge
+from sorbus.consumers.postgres.staged_values import value_of
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
 from sorbus.postgres.catalog import Column, Table
 from sorbus.postgres.connection import Connection

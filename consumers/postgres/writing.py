@@ -15,17 +15,18 @@ from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
 from sorbus.consumers.postgres.cells import long_cell, row_start, text_cell
-from sorbus.consumers.postgres.faults import copy_context, try_value, unchanged
+from sorbus.consumers.postgres.declarations import unchanged
+from sorbus.consumers.postgres.faults import copy_context, try_value
 from sorbus.consumers.postgres.merge import (
     GONE,
     forget_won,
     newer,
 )
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.packed import Packed
+from sorbus.consumers.postgres.packed import Packed, bytes_of
 from sorbus.consumers.postgres.stages import Fill, Stages
 from sorbus.consumers.postgres.unique_swaps import still_parked
-from sorbus.mapping.assign import Assignment, Parts
+from sorbus.mapping.assign import Parts
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection
 from sorbus.postgres.delivery_note import write_note
@@ -66,8 +67,7 @@ class Writing:
         self._tables = tables
         self.obstacle = obstacle
         self.stages = Stages(session, flow, parts, tables, applied)
-        filled = {table.name: _filled(self._options, part, parts[part]) for part, table in tables.items()}
-        self._unchanged = unchanged(filled, session)
+        self._unchanged = unchanged(self._options, parts, tables, session)
         self._again = self._alone = self._is_dry_run = False
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
@@ -123,7 +123,7 @@ class Writing:
 
     def _are_few(self, items: Sequence[Packed]) -> bool:
         count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
-        if count > self.few or _bytes_of(items) > _MOST_BYTES:
+        if count > self.few or bytes_of(items) > _MOST_BYTES:
             return False
         stages = {id(item.stage): item.stage for item in items if item.stage is not None}
         return self.stages.take_arrays(list(stages.values()))
@@ -393,18 +393,6 @@ def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
     row = done.fetchone()
     assert row is not None
     return cast("int", row[0]), cast("int", row[1])
-
-
-def _filled(options: PostgresTarget, part: str, assignments: Sequence[Assignment]) -> set[str]:
-    """The columns of a table that the flow fills."""
-    child = options.children.get(part)
-    own = {options.key} if child is None else {child.parent, child.position or child.parent}
-    return own | {item.into for item in assignments}
-
-
-def _bytes_of(items: Sequence[Packed]) -> int:
-    lists = (rows for item in items if item.items for rows in item.items.values())
-    return sum(len(item.row) for item in items) + sum(sum(map(len, rows)) for rows in lists)
 
 
 def _gone_row(item: Packed) -> bytes:

@@ -16,7 +16,7 @@ from sorbus.bus.names import Names
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.native import codec
 from sorbus.postgres.delivery_note import Delivered, read_note
-from sorbus.producers.postgres.capture import Capture, Key, RowShape
+from sorbus.producers.postgres.capture import Capture, Key
 from sorbus.producers.postgres.client_encoding import UTF8, Encoding
 from sorbus.producers.postgres.fetch import oids_of
 from sorbus.producers.postgres.key_claims import KeyClaims
@@ -40,6 +40,7 @@ from sorbus.producers.postgres.pgoutput import (
 )
 from sorbus.producers.postgres.position import CommitSeen, PostgresPosition
 from sorbus.producers.postgres.repeated_commits import RepeatedCommits
+from sorbus.producers.postgres.row_shape import RowShape
 from sorbus.producers.postgres.table_readers import ItemTable, Readers, TableReaders
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sorbus.errors import PermanentError
-from sorbus.producers.postgres.capture import Capture, RowShape
+from sorbus.producers.postgres.capture import Capture
 from sorbus.producers.postgres.layout import picker
 from sorbus.producers.postgres.pgoutput import Relation
+from sorbus.producers.postgres.row_shape import RowShape
 
 
 @dataclass(slots=True)

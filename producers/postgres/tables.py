@@ -15,12 +15,15 @@ from importlib.resources import files
 from typing import NamedTuple, Self, cast
 
 from psycopg import sql
+from psycopg.errors import QueryCanceled
 from pydantic import JsonValue
 
 from sorbus.postgres.connection import Connection
 
 _TABLES = (files("sorbus.producers.postgres") / "tables.sql").read_text()
 _COLUMNS = (files("sorbus.producers.postgres") / "columns.sql").read_text()
+_LONGEST_SEARCH = 5_000
+"""Milliseconds; then the table is copied again, which takes longer but waits for nothing."""
 _CLEARED = "m"
 """Marks a column of which old rows take their value from the catalog, until the table is rewritten."""
 
@@ -199,13 +202,9 @@ def _is_touched(before: str, now: str) -> bool:
 
 def _has_any(connection: Connection, table: TableState, column: str, labels: Sequence[str]) -> bool:
     """Whether a row has one of these labels, alone or in an array or a composite value."""
-    query = sql.SQL(
-        "select exists (select from {} where exists ("
-        "select from unnest({}::text[]) l where position(l in {}::text) > 0))"
-    )
-    found = query.format(table.root.identifier, sql.Literal(list(labels)), sql.Identifier(column))
-    row = connection.execute(found).fetchone()
-    return row is None or bool(row[0])
+    some = sql.SQL("exists (select from unnest({}::text[]) l where position(l in {}::text) > 0)")
+    where = some.format(sql.Literal(list(labels)), sql.Identifier(column))
+    return _finds_row(connection, sql.SQL("{} where {}").format(table.root.identifier, where))
 
 
 def _brought_rows(connection: Connection, table: TableState, member: Member) -> bool:
@@ -215,12 +214,19 @@ def _brought_rows(connection: Connection, table: TableState, member: Member) -> 
     if made_here:  # it may have been filled and then attached in one transaction
         where = sql.SQL("xmin = {}::xid").format(sql.Literal(member.link))  # type: ignore[assignment]
     if member.is_readable:
-        query = sql.SQL("select exists (select from only {} where {})").format(member.identifier, where)
-    else:
-        query = sql.SQL("select exists (select from {} where tableoid = {} and {})").format(
-            table.root.identifier, sql.Literal(member.oid), where
-        )
-    row = connection.execute(query).fetchone()
+        return _finds_row(connection, sql.SQL("only {} where {}").format(member.identifier, where))
+    of_it = sql.SQL("{} where tableoid = {} and {}").format(table.root.identifier, sql.Literal(member.oid), where)
+    return _finds_row(connection, of_it)
+
+
+def _finds_row(connection: Connection, which: sql.Composed) -> bool:
+    """Whether there is a row, or may be one: the stream waits for the answer, so the search has an end."""
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("set local statement_timeout = {}").format(_LONGEST_SEARCH))
+            row = connection.execute(sql.SQL("select exists (select from {})").format(which)).fetchone()
+    except QueryCanceled:
+        return True
     return row is None or bool(row[0])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 
 import psycopg
@@ -13,7 +11,7 @@ from psycopg import sql
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import TransientError
 from tests.consumers.gadgets import Writer, flow_into, gadget, make_tables, opened
-from tests.consumers.test_merge import wait_for, waiting
+from tests.consumers.test_merge import delete_during_write
 
 
 def patiently(consumer: PostgresConsumer, *deliveries: object) -> None:
@@ -40,24 +38,8 @@ def test_a_delete_sees_what_another_consumer_was_just_writing(
     make_tables(flow)
     first, second, writer = opened(flow), opened(flow), Writer()
     with psycopg.connect(dsn, autocommit=True) as gate:
-        gate.execute("select pg_advisory_lock(4711)")
-        gate.execute(
-            "create function hold() returns trigger language plpgsql as"
-            " 'begin perform pg_advisory_xact_lock(4711); return null; end'"
-        )
-        gate.execute("create trigger hold after insert on gadgets for each statement execute function hold()")
         old, gone = writer.delivery("1", 5, gadget("old")), writer.delivery("1", 6, None)
-        writing = threading.Thread(target=patiently, args=(first, old))
-        writing.start()
-        wait_for(gate, "select 1 from pg_locks where locktype = 'advisory' and objid = 4711 and not granted", "insert")
-        deleting = threading.Thread(target=patiently, args=(second, gone))
-        deleting.start()
-        deadline = time.monotonic() + 20
-        while deleting.is_alive() and len(waiting(gate)) < 2:
-            assert time.monotonic() < deadline, "the delete neither waits nor ends"
-        gate.execute("select pg_advisory_unlock(4711)")
-        writing.join(20)
-        deleting.join(20)
+        delete_during_write(gate, lambda: patiently(first, old), lambda: patiently(second, gone))
         alive = "" if deletes == "hard" else " where sorbus_deleted_at is null"
         assert gate.execute(f"select id, name from gadgets{alive}".encode()).fetchall() == []
     first.close()

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
@@ -269,18 +268,28 @@ def test_a_delete_waits_for_an_older_state_that_another_consumer_is_just_writing
     target.clear()
     old = target.writer.delivery("1", 5, gadget("old", lines=[{"sku": "a", "quantity": 1}]))
     gone = target.writer.delivery("1", 6, None)
-    with psycopg.connect(target.connection.info.dsn, autocommit=True) as gate, ExitStack() as held:
-        gate.execute("select pg_advisory_lock(4711)")
-        gate.execute(
-            "create function hold() returns trigger language plpgsql as"
-            " 'begin perform pg_advisory_xact_lock(4711); return null; end'"
-        )
-        gate.execute("create trigger hold after insert on gadgets for each statement execute function hold()")
-        held.callback(gate.execute, "drop function hold() cascade")
-        writing = threading.Thread(target=target.consumers[0].apply, args=([old],))
+    with psycopg.connect(target.connection.info.dsn, autocommit=True) as gate:
+        delete_during_write(gate, lambda: target.consumers[0].apply([old]), lambda: target.consumers[1].apply([gone]))
+    target.must_hold({"1": None})
+
+
+def delete_during_write(gate: Connection, write: Callable[[], object], delete: Callable[[], object]) -> None:
+    """The delete begins while the insert of the same record into `gadgets` is held in its transaction."""
+    gate.execute("select pg_advisory_lock(4711)")
+    gate.execute(
+        "create function hold() returns trigger language plpgsql as"
+        " 'begin perform pg_advisory_xact_lock(4711); return null; end'"
+    )
+    gate.execute("create trigger hold after insert on gadgets for each statement execute function hold()")
+    try:
+        writing = threading.Thread(target=write)
         writing.start()
-        wait_for(gate, "select 1 from pg_locks where locktype = 'advisory' and objid = 4711 and not granted", "insert")
-        deleting = threading.Thread(target=target.consumers[1].apply, args=([gone],))
+        held = (
+            "select 1 from pg_locks join pg_database d on d.oid = database and datname = current_database()"
+            " where locktype = 'advisory' and objid = 4711 and not granted"
+        )
+        wait_for(gate, held, "insert")
+        deleting = threading.Thread(target=delete)
         deleting.start()
         # It either waits for the other one (a lock not granted) or, wrongly, is done.
         deadline = time.monotonic() + 20
@@ -289,7 +298,8 @@ def test_a_delete_waits_for_an_older_state_that_another_consumer_is_just_writing
         gate.execute("select pg_advisory_unlock(4711)")
         writing.join(20)
         deleting.join(20)
-    target.must_hold({"1": None})
+    finally:
+        gate.execute("drop function hold() cascade")
 
 
 def waiting(connection: Connection) -> list[tuple[object, ...]]:

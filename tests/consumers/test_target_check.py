@@ -17,6 +17,14 @@ REST = "name text, note text, price numeric, made_on date"
 PLAIN = f"create table gadgets (id text primary key, {REST});"
 
 
+def writing_role(owner: psycopg.Connection) -> tuple[str, str]:
+    """A role that may make tables, and the dsn of its sessions."""
+    about = owner.info
+    role = f"writer_{about.dbname}"
+    owner.execute(f"create role {role} login password 'w'; grant all on schema public to {role}".encode())
+    return role, f"postgresql://{role}:w@{about.host}:{about.port}/{about.dbname}"
+
+
 class Impossible(NamedTuple):
     """A target that takes no record, and a part of the fix."""
 
@@ -98,12 +106,9 @@ def test_the_statement_that_plan_shows_is_the_cure(make_database: Callable[[str]
 def test_a_right_that_is_missing_is_named(make_database: Callable[[str], str], right: str) -> None:
     dsn = make_database(PLAIN)
     with psycopg.connect(dsn, autocommit=True) as owner:
-        role = f"writer_{owner.info.dbname}"
-        owner.execute(f"create role {role} login password 'w'; grant all on schema public to {role}".encode())
+        role, theirs = writing_role(owner)
         owner.execute(f"grant all on gadgets to {role}; revoke {right} on gadgets from {role}".encode())
-        flow = flow_into(
-            f"postgresql://{role}:w@{owner.info.host}:{owner.info.port}/{owner.info.dbname}", existing=True
-        )
+        flow = flow_into(theirs, existing=True)
         first = PostgresConsumer.plan(flow)
         make_tables(flow)
         steps = PostgresConsumer.plan(flow)
@@ -119,12 +124,9 @@ def test_a_right_that_is_missing_is_named(make_database: Callable[[str], str], r
 def test_row_security_without_a_policy_is_named(make_database: Callable[[str], str]) -> None:
     dsn = make_database(PLAIN + "alter table gadgets enable row level security;")
     with psycopg.connect(dsn, autocommit=True) as owner:
-        role = f"writer_{owner.info.dbname}"
-        owner.execute(f"create role {role} login password 'w'; grant all on schema public to {role}".encode())
+        role, theirs = writing_role(owner)
         owner.execute(f"grant all on gadgets to {role}".encode())
-        flow = flow_into(
-            f"postgresql://{role}:w@{owner.info.host}:{owner.info.port}/{owner.info.dbname}", existing=True
-        )
+        flow = flow_into(theirs, existing=True)
         make_tables(flow)
         assert any("write a policy" in step.detail for step in PostgresConsumer.plan(flow))
         owner.execute("create policy p on gadgets using (true) with check (true)")
@@ -136,12 +138,10 @@ def test_row_security_that_would_hide_deletes_is_named(make_database: Callable[[
     """PostgreSQL says nothing of a row that a delete doesn't see."""
     dsn = make_database(PLAIN + "alter table gadgets enable row level security;")
     with psycopg.connect(dsn, autocommit=True) as owner:
-        role = f"writer_{owner.info.dbname}"
-        owner.execute(f"create role {role} login password 'w'; grant all on schema public to {role}".encode())
+        role, theirs = writing_role(owner)
         owner.execute(f"grant all on gadgets to {role}; create policy s on gadgets for select using (true)".encode())
         owner.execute("create policy i on gadgets for insert with check (true)")
         owner.execute("create policy u on gadgets for update using (true)")
-        theirs = f"postgresql://{role}:w@{owner.info.host}:{owner.info.port}/{owner.info.dbname}"
         flow = flow_into(theirs, existing=True)
         make_tables(flow)
         assert any("delete nothing" in step.what for step in PostgresConsumer.plan(flow))

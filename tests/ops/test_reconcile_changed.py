@@ -9,8 +9,10 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sorbus.bus.kafka import admin, idempotent_producer
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.errors import UsageError
 from sorbus.ops.embedded import Addresses
+from sorbus.ops.reconcile import changed
 from sorbus.ops.reconcile.changed import changed_ids, topic_ends
 from sorbus.settings import Settings
 
@@ -53,6 +55,18 @@ def test_a_recreated_topic_is_refused_although_its_offsets_fit(settings: Setting
     _make(client, unique)
     _write(settings, unique, "a", "b", "c")
     with pytest.raises(UsageError, match="recreated"):
+        changed_ids(settings, unique, since, NOW)
+
+
+def test_a_topic_that_goes_while_it_is_asked_about_is_gone(
+    settings: Settings, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = admin(settings)
+    _make(client, unique)
+    since, known = topic_ends(settings, unique), topic_ids(client, [unique])
+    client.delete_topics([unique])[unique].result(15)
+    monkeypatch.setattr(changed, "topic_ids", lambda *_: known)  # a broker that hasn't heard of it yet
+    with pytest.raises(UsageError, match="no topic"):
         changed_ids(settings, unique, since, NOW)
 
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, cast
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from sorbus.producers.postgres import open_source
+from sorbus.producers.postgres import open_source, tables
 from sorbus.producers.postgres.source_watch import SourceWatch
 from sorbus.producers.postgres.stream import ReplicationStream
 from sorbus.schema import AvroType
@@ -272,6 +273,16 @@ def test_what_the_stream_does_not_tell_is_copied_again_alone(
     untouched = [id for id in rows(shop, name) if len(tape.events_of(id)) > 1]
     if not case.is_copied:
         assert len(tape.events) - before < 8, f"copied again without need: {untouched}"
+
+
+def test_a_search_that_takes_long_counts_as_found(
+    make_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream waits for it; another copy only costs time."""
+    monkeypatch.setattr(tables, "_LONGEST_SEARCH", 100)
+    with psycopg.connect(make_database(), autocommit=True) as session:
+        assert tables._finds_row(session, sql.SQL("pg_sleep(60) p where p::text = 'x'"))
+        assert not tables._finds_row(session, sql.SQL("pg_class where false"))
 
 
 class _Between:

@@ -63,21 +63,25 @@ def thing(name: str, count: int | None = None) -> Thing:
     return {"name": name, "count": count}
 
 
+CASCADES = (
+    "create table holder (id int primary key)",
+    "create table parent (id int primary key, holder int, foreign key (holder) references holder(id)"
+    " on delete cascade)",
+    "create table thing (id varchar(40) primary key, name varchar(100) not null, count bigint, parent int,"
+    " foreign key (parent) references parent(id) on delete cascade)",
+    "insert into holder values (1), (2)",
+    "insert into parent values (1, 1), (2, 2)",
+    "insert into thing values ('a', 'a', 1, 1), ('b', 'b', 2, 2), ('c', 'c', 3, null)",
+)
+"""Things of parents of holders."""
+
+
 def until(tape: InMemoryBus, **things: Thing) -> None:
     tape.until_live({id.lstrip("_"): one for id, one in things.items()})
 
 
 def test_deletes_by_a_foreign_key_are_found(shop: Callable[..., InMemoryBus]) -> None:
-    tape = shop(
-        "create table holder (id int primary key)",
-        "create table parent (id int primary key, holder int, foreign key (holder) references holder(id)"
-        " on delete cascade)",
-        "create table thing (id varchar(40) primary key, name varchar(100) not null, count bigint, parent int,"
-        " foreign key (parent) references parent(id) on delete cascade)",
-        "insert into holder values (1), (2)",
-        "insert into parent values (1, 1), (2, 2)",
-        "insert into thing values ('a', 'a', 1, 1), ('b', 'b', 2, 2), ('c', 'c', 3, null)",
-    )
+    tape = shop(*CASCADES)
     until(tape, a=thing("a", 1), b=thing("b", 2), c=thing("c", 3))
     run(tape, "delete from parent where id = 1")
     until(tape, b=thing("b", 2), c=thing("c", 3))

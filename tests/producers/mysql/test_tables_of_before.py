@@ -10,7 +10,7 @@ import pytest
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME
 from sorbus.producers.mysql import producer, snapshot, snapshot_point
-from tests.producers.mysql.test_hard_cases import THINGS, run, shop, thing, until
+from tests.producers.mysql.test_hard_cases import CASCADES, THINGS, run, shop, thing, until
 
 __all__ = ["shop"]
 pytestmark = pytest.mark.slow
@@ -115,16 +115,7 @@ def test_a_table_is_rewritten_between_a_read_and_its_snapshot(
 
 
 def test_a_table_between_is_dropped(shop: Callable[..., InMemoryBus]) -> None:
-    tape = shop(
-        "create table holder (id int primary key)",
-        "create table parent (id int primary key, holder int, foreign key (holder) references holder(id)"
-        " on delete cascade)",
-        "create table thing (id varchar(40) primary key, name varchar(100) not null, count bigint, parent int,"
-        " foreign key (parent) references parent(id) on delete cascade)",
-        "insert into holder values (1), (2)",
-        "insert into parent values (1, 1), (2, 2)",
-        "insert into thing values ('a', 'a', 1, 1), ('b', 'b', 2, 2), ('c', 'c', 3, null)",
-    )
+    tape = shop(*CASCADES)
     until(tape, a=thing("a", 1), b=thing("b", 2), c=thing("c", 3))
     tape.crash()
     run(
