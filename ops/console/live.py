@@ -29,16 +29,19 @@ _log = logging.getLogger(__name__)
 class Live:
     """Measures every few seconds while its `with` block lasts.
 
-    `look` measures once; `each_round` is work that is done before it (reading indexes on), each with a name for people.
+    `look` measures once. What `each_round` adds is done before it; what `after_each` adds, between measuring and
+    showing what was measured: an index that pages read then has all that the figures count. Each has a name for people.
     """
 
     def __init__(self, look: Callable[[], Measurement], *, every: float = 3.0) -> None:
         self._look, self._every = look, every
-        self._rounds: list[tuple[str, Callable[[], object]]] = []
+        self._before: list[tuple[str, Callable[[], object]]] = []
+        self._after: list[tuple[str, Callable[[], object]]] = []
         self._stop, self._soon = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._lock = threading.Lock()
         self._readers: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[int]]] = set()
+        self._newest: Measurement | None = None
         self.measured: Measurement | None = None
         self.history: dict[str, tuple[Point, ...]] = {}
         """Flow -> the last measurements, oldest first."""
@@ -54,7 +57,11 @@ class Live:
 
     def each_round(self, name: str, work: Callable[[], object]) -> None:
         """Has `work` done in every round from now on; whatever it raises is shown as trouble with `name`."""
-        self._rounds.append((name, work))
+        self._before.append((name, work))
+
+    def after_each(self, name: str, work: Callable[[], object]) -> None:
+        """As `each_round`, once the figures are measured and before they are shown."""
+        self._after.append((name, work))
 
     def is_refused(self) -> bool:
         """Whether a login was refused that is not tried again for now."""
@@ -96,18 +103,24 @@ class Live:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for name, work in (*self._rounds, (FLOWS, self._measure)):
+            for name, work in (*self._before, (FLOWS, self._measure), *self._after):
                 self._do(name, work)
+            self._show()
             self.version += 1
             self._tell(self.version)
             self._soon.wait(self._every)
             self._soon.clear()
 
     def _measure(self) -> None:
-        self.measured = self._look()
-        for flow in self.measured.flows:
+        self._newest = self._look()
+
+    def _show(self) -> None:
+        if (measured := self._newest) is None or measured is self.measured:
+            return
+        self.measured = measured
+        for flow in measured.flows:
             points = self.history.setdefault(flow.flow, ())
-            self.history[flow.flow] = (*points[1 - REMEMBERED :], Point(self.measured.at, flow.lag_records))
+            self.history[flow.flow] = (*points[1 - REMEMBERED :], Point(measured.at, flow.lag_records))
 
     def _do(self, name: str, work: Callable[[], object]) -> None:
         if time.monotonic() < self._refused_until.get(name, 0.0):

@@ -85,7 +85,7 @@ def run_console(
     company = Company(parts.loaded, parts.settings, parts.state, parts.kinds)
     live = Live(company.measure, every=interval)
     live.each_round("the map", company.refresh)
-    live.each_round("dead letters", company.catch_up)
+    live.after_each("dead letters", company.catch_up)
     try:
         with live, IndexKeeper(lambda: company.loaded, parts.settings, parts.state):
             has_login = isinstance(parts.authenticator, AccountAuth)

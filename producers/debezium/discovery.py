@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from sorbus.abilities import CatalogField, Resource
 from sorbus.bus.kafka import admin, kafka_errors, topic_reader
 from sorbus.bus.registry import open_registry
-from sorbus.bus.topic_facts import topic_facts
+from sorbus.bus.topic_facts import topic_facts, topic_ids
 from sorbus.bus.topic_reader import TopicMessage, TopicReader
 from sorbus.errors import PermanentError, TransientError
 from sorbus.producers.debezium.change_event import RowChange, event_of
@@ -37,28 +38,47 @@ def discover_topics(settings: Settings) -> list[Resource]:
     with kafka_errors("listing topics"):
         names = sorted(name for name in lister.list_topics(timeout=10).topics if not name.startswith("_"))
     lister.close()
-    registry = open_registry(settings)
+    registry, client = open_registry(settings), admin(settings)
     formats = Formats(registry.schema if registry is not None else None)
-    last = {
+    left = {
         topic: [max(begin, end - _LAST) for begin, end in zip(facts.begins, facts.ends, strict=True)]
-        for topic, facts in topic_facts(admin(settings), names).items()
+        for topic, facts in topic_facts(client, names).items()
         if not facts.is_empty
     }
     found: dict[str, Resource | None] = {}
-    reader, until = TopicReader(settings, "discover", last), time.monotonic() + _LONGEST
+    until = time.monotonic() + _LONGEST
+    while left:
+        try:
+            for topic, resource in _read(settings, left, formats, until):
+                found[topic] = resource  # noqa: PERF403, what was read stays read when the rest fails
+            break
+        except TransientError:
+            there = topic_ids(client, left)
+            unread = {topic: offsets for topic, offsets in left.items() if topic in there and topic not in found}
+            if len(unread) == len(left):
+                raise
+            left = unread
+    return [resource for _, resource in sorted(found.items()) if resource is not None]
+
+
+def _read(
+    settings: Settings, offsets: dict[str, list[int]], formats: Formats, until: float
+) -> Iterator[tuple[str, Resource | None]]:
+    """Each topic that was read, and its rows if they are Debezium's. TransientError, also where a topic goes."""
+    left, reader = set(offsets), TopicReader(settings, "discover", offsets)
     try:
-        while len(found) < len(last) and not reader.is_at_end:
+        while left and not reader.is_at_end:
             if time.monotonic() > until:
-                left = ", ".join(sorted(last.keys() - found.keys())[:5])
-                raise TransientError(f"{len(last) - len(found)} topics were not read within {_LONGEST:.0f} s: {left}")
+                some = ", ".join(sorted(left)[:5])
+                raise TransientError(f"{len(left)} topics were not read within {_LONGEST:.0f} s: {some}")
             for topic, message in reader.read(0.5):
-                if topic not in found and message.value is not None:
+                if topic in left and message.value is not None:
                     is_decided, resource = _look(topic, message, formats)
                     if is_decided:
-                        found[topic] = resource
+                        left.remove(topic)
+                        yield topic, resource
     finally:
         reader.close()
-    return [resource for _, resource in sorted(found.items()) if resource is not None]
 
 
 def _look(topic: str, message: TopicMessage, formats: Formats) -> tuple[bool, Resource | None]:

@@ -13,8 +13,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sorbus.bus.kafka import kafka_errors
+from sorbus.errors import TransientError
 
 _TIMEOUT = 10.0
+_AGAIN = 0.1
 _FORGOTTEN = 60.0
 """Seconds after which topics that were asked about together are no longer asked about together."""
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -72,23 +74,41 @@ def recent_topic_ids(admin: AdminClient, topics: Iterable[str], age: float) -> d
 
 def topic_facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFacts]:
     """Topic -> its facts; unknown topics are left out. TransientError, also while partitions have no leader."""
-    ids = topic_ids(admin, topics)
-    parts = [(name, number) for name, (_, count) in ids.items() for number in range(count)]
-    begins, ends = _offsets(admin, parts, _FIRST), _offsets(admin, parts, _LAST)
-    return {
-        name: TopicFacts(
-            id,
-            tuple(begins[name, number] for number in range(count)),
-            tuple(ends[name, number] for number in range(count)),
-        )
-        for name, (id, count) in ids.items()
-    }
+    ids, until = topic_ids(admin, topics), time.monotonic() + _TIMEOUT
+    while True:
+        parts = [(name, number) for name, (_, count) in ids.items() for number in range(count)]
+        try:
+            begins, ends = _offsets(admin, parts, _FIRST), _offsets(admin, parts, _LAST)
+        except _GoneError as gone:  # deleted since, or made so lately that not every broker knows it
+            if time.monotonic() > until:
+                raise TransientError(str(gone)) from gone
+            time.sleep(_AGAIN)
+            ids = topic_ids(admin, ids)
+            continue
+        return {
+            name: TopicFacts(
+                id,
+                tuple(begins[name, number] for number in range(count)),
+                tuple(ends[name, number] for number in range(count)),
+            )
+            for name, (id, count) in ids.items()
+        }
+
+
+class _GoneError(Exception):
+    """A topic that was described isn't there when its offsets are asked for."""
 
 
 def _offsets(admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
     if not parts:
         return {}
-    with kafka_errors("reading where topics begin and end"):
+    doing = "reading where topics begin and end"
+    with kafka_errors(doing):
         asked = admin.list_offsets({TopicPartition(*part): spec for part in parts}, request_timeout=_TIMEOUT)
         wait(asked.values(), _TIMEOUT)
-        return {(part.topic, part.partition): future.result(0).offset for part, future in asked.items()}
+        try:
+            return {(part.topic, part.partition): future.result(0).offset for part, future in asked.items()}
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise _GoneError(f"{doing}: {error.args[0].str()}") from error
+            raise

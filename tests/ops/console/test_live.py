@@ -136,3 +136,12 @@ def test_a_refused_login_is_not_tried_in_every_round() -> None:
         eventually(lambda: live.version > 10, "it goes no further")
         assert live.troubles == {"dead letters": "Kafka refuses the password"}
     assert tried == ["once"]
+
+
+def test_what_figures_count_can_be_read_before_they_are_shown() -> None:
+    look, shown = Looks(), list[float | None]()
+    live = Live(look, every=0.001)
+    live.after_each("dead letters", lambda: shown.append(live.measured.at if live.measured else None))
+    with live:
+        eventually(lambda: live.version > 5, "it measures no more")
+    assert shown[:4] == [None, 1.0, 2.0, 3.0], "a figure was shown before its letters were read"

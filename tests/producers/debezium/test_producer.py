@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 import stamina
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME, sample
 from sorbus.connector import BoundSystem
 from sorbus.errors import LostPosition, TransientError
 from sorbus.mapfile.model import System
 from sorbus.ops.embedded import Addresses
+from sorbus.producers.debezium import discovery
 from sorbus.producers.debezium.options import PLACEHOLDER
 from sorbus.producers.debezium.producer import DebeziumProducer
 from tests.conformance.test_debezium import TopicThings
@@ -236,3 +238,20 @@ def test_discovery_lists_topics_of_changes(source: TopicThings) -> None:
     assert fields["amount"] == "decimal"
     assert fields["seen_at"] == "timestamp"
     assert found[source.topic].key == ("id",)
+
+
+def test_discovery_leaves_out_a_topic_that_goes_meanwhile(
+    source: TopicThings, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.put({"1": sample(1)})
+    gone = f"{unique}.gone"
+    source.admin.create_topics([NewTopic(gone, 1, 1)])[gone].result(30)
+
+    def facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFacts]:
+        found = topic_facts(admin, [source.topic])
+        source.admin.delete_topics([gone])[gone].result(30)
+        return {**found, gone: TopicFacts("gone", (0,), (1,))}
+
+    monkeypatch.setattr(discovery, "topic_facts", facts)
+    monkeypatch.setattr(discovery, "_LONGEST", 10.0)
+    assert [one.name for one in DebeziumProducer.discover(source.system())] == [source.topic]
