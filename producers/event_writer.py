@@ -14,7 +14,16 @@ from types import MappingProxyType
 from sorbus.abilities import SupportsRefetch
 from sorbus.bus.positions import position_message
 from sorbus.bus.publisher import Outgoing, Publisher
-from sorbus.connector import Batch, Change, Position, Producer, RejectedRecord, StaleRecordDeletion
+from sorbus.connector import (
+    Batch,
+    Change,
+    Position,
+    Producer,
+    RejectedRecord,
+    StaleRecordDeletion,
+    data_type_of,
+    version_of,
+)
 from sorbus.errors import PermanentError
 from sorbus.event import DELIVERED, HISTORICAL, ON_TOMBSTONES, REREAD
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
@@ -293,12 +302,17 @@ class EventWriter:
 
     def _take_versions(self, written: _Written) -> None:
         """These versions are on the topics, or will be."""
-        for data_type in {change.data_type for change in written.sources}:
-            self._topics.published(data_type, max(change.version for change in written.sources))
+        if written.sources:
+            newest = max(map(version_of, written.sources))
+            for data_type in set(map(data_type_of, written.sources)):
+                self._topics.published(data_type, newest)
 
     def _published_changes(self, written: _Written) -> None:
         self._take_versions(written)
-        self._count.update((change.data_type, change.data is None) for change in written.changes)
+        deletes = Counter(change.data_type for change in written.changes if change.data is None)
+        for data_type, count in Counter(map(data_type_of, written.changes)).items():
+            self._count[data_type, False] += count - deletes[data_type]
+            self._count[data_type, True] += deletes[data_type]
 
     def _reject(self, change: Change, error: PermanentError) -> None:
         reject = RejectedRecord(change.data_type, change.id, change.version, change.occurred_at, b"", error)

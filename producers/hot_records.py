@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from sorbus.connector import Change
+from sorbus.connector import Change, record_of
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
 
@@ -39,7 +39,7 @@ class HotRecords:
 
     def count(self, changes: Sequence[Change]) -> None:
         """Changes that are published, but for those of a copy."""
-        self._counts.update([(change.data_type, change.id) for change in changes])
+        self._counts.update(map(record_of, changes))
         if len(self._counts) > _MOST:
             self._counts = Counter(dict(self._counts.most_common(_KEPT)))
 

@@ -52,11 +52,7 @@ class OwnTopics:
             namespace = f"{cluster_id(self._admin)}.{self.names.prefix}".rstrip(".")
             self.encoders = {
                 source.name: event_encoder(
-                    schemas.prefix(source.name, source.schema),
-                    self.system,
-                    source.name,
-                    namespace=namespace,
-                    registry=self._settings.registry,
+                    schemas.prefix(source.name, source.schema), self.system, source.name, namespace=namespace
                 )
                 for source in self._sources
             }

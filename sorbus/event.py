@@ -1,7 +1,8 @@
 """The change event: the envelope around a canonical record, its frame on the wire, and its CloudEvents headers.
 
 Frames: the Confluent wire format (0x00, schema id as 4 bytes) with a registry, Avro single-object encoding (0xC3 0x01,
-CRC-64-AVRO as 8 bytes) without one; readers accept both. Headers: CloudEvents 1.0, Kafka protocol binding, binary mode.
+CRC-64-AVRO as 8 bytes) without one; readers accept both. Headers: CloudEvents 1.0, Kafka protocol binding, binary mode,
+without what the key and the frame say (docs/decisions/0095-events-have-five-headers.md).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ REPLAYED = "sorbus_replayed"
 written once more all the same."""
 DELIVERED = "sorbus_delivered"
 """The header of a state that Sorbus itself wrote into the source; its value is the version that it brought."""
-ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_subject", "ce_time", DELIVERED}
+ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time", DELIVERED}
 """Headers that a delete's tombstone also carries: it is all that compaction leaves in the end."""
 _OPS = ("upsert", "delete")
 
@@ -102,34 +103,15 @@ Encoded = tuple[bytes, Headers]
 EventEncoder = Callable[[bytes, int, int, int, bytes | None], Encoded]
 
 
-def _content_type(prefix: bytes) -> bytes:
-    """What the value is: Avro behind a frame's head, which `application/avro` alone would not say."""
-    return b"application/vnd.apache.avro; framing=" + (b"confluent" if prefix[:1] == b"\0" else b"single-object")
-
-
-def _data_schema(prefix: bytes, registry: str) -> bytes:
-    """The URI of the schema that wrote the value, without a login that the registry's address may hold."""
-    if prefix[:1] != b"\0":
-        return b"urn:avro:crc-64-avro:" + prefix[2:].hex().encode()
-    number = int.from_bytes(prefix[1:5], "big")
-    scheme, _, rest = registry.rstrip("/").partition("://")
-    base = f"{scheme}://{rest.rpartition('@')[2]}" if rest else "urn:schema-registry:"
-    return f"{base}/schemas/ids/{number}".encode()
-
-
-def event_encoder(
-    prefix: bytes, source: str, data_type: str, *, namespace: str = "", registry: str = ""
-) -> EventEncoder:
+def event_encoder(prefix: bytes, source: str, data_type: str, *, namespace: str = "") -> EventEncoder:
     """`encode(id, version, occurred_at, captured_at, data)` for one data type gives an event's value and headers.
 
-    Times are in microseconds since 1970; `data` None is a delete. `namespace` is where `source` is unique, and
-    `registry` where the schemas are: both only for the CloudEvents headers.
+    Times are in microseconds since 1970; `data` None is a delete. `namespace` is where `source` is unique, for the
+    CloudEvents headers.
     """
     written_source, subject = encode_bytes(source.encode()), data_type.encode()
     fixed: Headers = [
         ("ce_specversion", b"1.0"),
-        ("content-type", _content_type(prefix)),
-        ("ce_dataschema", _data_schema(prefix, registry)),
         ("ce_source", f"urn:sorbus:{quote(namespace)}:{quote(source)}".encode()),
     ]
     upserts: Headers = [*fixed, ("ce_type", f"sorbus.{data_type}.upsert".encode())]
@@ -156,13 +138,12 @@ def event_encoder(
         return value, [
             *(deletes if data is None else upserts),
             (EVENT_ID, event_id),
-            ("ce_subject", id),
             ("ce_time", occurred_text),
         ]
 
     if native.absence:
         return encode
-    names = EVENT_ID, "ce_subject", "ce_time"
+    names = EVENT_ID, "ce_time"
     return codec.EventEncoder(prefix, written_source, subject, upserts, deletes, names, _moment, encode)
 
 

@@ -111,24 +111,17 @@ def test_what_is_no_event_is_undecodable(frame: bytes) -> None:
 
 
 def test_headers_are_the_cloud_event_in_binary_mode() -> None:
-    place = {"namespace": "cluster.prefix", "registry": "https://user:secret@registry:8081/"}
-    headers = dict(
-        event_encoder(b"\0\0\0\0\7", "crm", "customer", **place)(b"17", 42, 1_700_000_000_000_001, 0, b"")[1]
-    )
+    encode = event_encoder(b"\0\0\0\0\7", "crm", "customer", namespace="cluster.prefix")
+    headers = dict(encode(b"17", 42, 1_700_000_000_000_001, 0, b"")[1])
     assert headers == {
         "ce_specversion": b"1.0",
-        "content-type": b"application/vnd.apache.avro; framing=confluent",
-        "ce_dataschema": b"https://registry:8081/schemas/ids/7",
         "ce_source": b"urn:sorbus:cluster.prefix:crm",
         "ce_type": b"sorbus.customer.upsert",
-        "ce_subject": b"17",
         "ce_id": b"customer/17@42",
         "ce_time": b"2023-11-14T22:13:20.000001Z",
     }
     deleted = dict(event_encoder(b"\xc3\1abcdefgh", "crm", "customer")(b"17", 43, 0, 0, None)[1])
     assert deleted["ce_type"] == b"sorbus.customer.delete"
-    assert deleted["content-type"] == b"application/vnd.apache.avro; framing=single-object"
-    assert deleted["ce_dataschema"] == b"urn:avro:crc-64-avro:6162636465666768"
 
 
 _EMPTY = 0xC15D213AA4D7A795

@@ -122,6 +122,8 @@ class Writing:
         return self._committed(items, by_copy=True)
 
     def _are_few(self, items: Sequence[Packed]) -> bool:
+        if len(items) > self.few:
+            return False
         count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
         if count > self.few or bytes_of(items) > _MOST_BYTES:
             return False

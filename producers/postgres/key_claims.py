@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sorbus.connector import Change, RejectedRecord
+from sorbus.connector import Change, RejectedRecord, record_of
 
 _REMEMBERED = 100_000
 
@@ -44,6 +44,6 @@ class KeyClaims:
             self._ids.clear()
 
     def _look_through(self, changes: Sequence[Change], rejects: Sequence[RejectedRecord]) -> None:
-        self._ids.update((change.data_type, change.id) for change in changes[self._changes :])
-        self._ids.update((reject.data_type, reject.id) for reject in rejects[self._rejects :])
+        self._ids.update(map(record_of, changes[self._changes :]))
+        self._ids.update(map(record_of, rejects[self._rejects :]))
         self._changes, self._rejects = len(changes), len(rejects)

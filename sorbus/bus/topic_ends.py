@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple, cast
 from zlib import crc32
 
@@ -14,6 +15,7 @@ from sorbus.bus.publisher import Outgoing
 from sorbus.bus.topic_facts import TopicFacts
 from sorbus.connector import Position
 
+_TOPIC = itemgetter(0)
 ENDS_KEY = "sorbus.ends"
 """Key of a producer's position that holds each topic's next offsets."""
 
@@ -48,10 +50,15 @@ class TopicEnds:
         """An event was sent outside a transaction."""
         self._next[topic][partition] += 1
 
-    def added(self, messages: Iterable[Outgoing]) -> None:
+    def added(self, messages: Sequence[Outgoing]) -> None:
         """These were added to the transaction in progress."""
-        parts = {topic: len(each) for topic, each in self._next.items()}
-        for part, count in Counter((one[0], crc32(one[1]) % parts[one[0]]) for one in messages).items():
+        counted = Counter(map(_TOPIC, messages))
+        parts = {topic: len(self._next[topic]) for topic in counted}
+        if any(count > 1 for count in parts.values()):
+            found = Counter((one[0], crc32(one[1]) % parts[one[0]]) for one in messages)
+        else:
+            found = Counter({(topic, 0): count for topic, count in counted.items()})
+        for part, count in found.items():
             self._next[part[0]][part[1]] += count
             self._open.add(part)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-_INTERFACE = 4
+_INTERFACE = 5
 """What this Python calls. `codec.c` names the same number, so that one compiled from other sources isn't used."""
 
 absence = ""

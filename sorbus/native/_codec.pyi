@@ -41,12 +41,12 @@ class EventEncoder:
         subject: bytes,
         upserts: list[tuple[str, str | bytes | None]],
         deletes: list[tuple[str, str | bytes | None]],
-        names: tuple[str, str, str],
+        names: tuple[str, str],
         moment: Callable[[int], tuple[bytes, bytes]],
         plainly: Callable[[bytes, int, int, int, bytes | None], tuple[bytes, list[tuple[str, str | bytes | None]]]],
         /,
     ) -> None:
-        """`names`: of the headers with the event's id, the record's id and the time. `plainly` does the same."""
+        """`names`: of the headers with the event's id and the time. `plainly` does the same."""
 
     def __call__(
         self, id: bytes, version: int, occurred_at: int, captured_at: int, data: bytes | None, /

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <structmember.h>
 
-#define INTERFACE 4 /* sorbus/native/__init__.py asks for this number */
+#define INTERFACE 5 /* sorbus/native/__init__.py asks for this number */
 
 typedef unsigned char byte;
 enum { FAILED = -1, HANDED_BACK = 0, DONE = 1 };
@@ -689,7 +689,7 @@ static int at_moment(EventEncoder *self, Moment *known, PyObject *micros) {
     }
     PyObject *header = NULL;
     int done = PyTuple_Check(made) && PyTuple_GET_SIZE(made) == 2 && PyBytes_Check(PyTuple_GET_ITEM(made, 0));
-    if (done && (header = PyTuple_Pack(2, PyTuple_GET_ITEM(self->names, 2), PyTuple_GET_ITEM(made, 1))) == NULL) done = FAILED;
+    if (done && (header = PyTuple_Pack(2, PyTuple_GET_ITEM(self->names, 1), PyTuple_GET_ITEM(made, 1))) == NULL) done = FAILED;
     if (done == DONE) {
         Py_XSETREF(known->avro, Py_NewRef(PyTuple_GET_ITEM(made, 0)));
         Py_XSETREF(known->header, header);
@@ -699,17 +699,15 @@ static int at_moment(EventEncoder *self, Moment *known, PyObject *micros) {
     return done;
 }
 
-static PyObject *event_headers(EventEncoder *self, PyObject *fixed, PyObject *id, PyObject *event_id, PyObject *time) {
+static PyObject *event_headers(EventEncoder *self, PyObject *fixed, PyObject *event_id, PyObject *time) {
     Py_ssize_t count = PyList_GET_SIZE(fixed);
-    PyObject *headers = PyList_New(count + 3);
+    PyObject *headers = PyList_New(count + 2);
     if (headers == NULL) return NULL;
     for (Py_ssize_t n = 0; n < count; n++) PyList_SET_ITEM(headers, n, Py_NewRef(PyList_GET_ITEM(fixed, n)));
-    PyObject *first = PyTuple_Pack(2, PyTuple_GET_ITEM(self->names, 0), event_id);
-    PyObject *second = PyTuple_Pack(2, PyTuple_GET_ITEM(self->names, 1), id);
-    PyList_SET_ITEM(headers, count, first);
-    PyList_SET_ITEM(headers, count + 1, second);
-    PyList_SET_ITEM(headers, count + 2, Py_NewRef(time));
-    if (first == NULL || second == NULL) Py_CLEAR(headers);
+    PyObject *named = PyTuple_Pack(2, PyTuple_GET_ITEM(self->names, 0), event_id);
+    PyList_SET_ITEM(headers, count, named);
+    PyList_SET_ITEM(headers, count + 1, Py_NewRef(time));
+    if (named == NULL) Py_CLEAR(headers);
     return headers;
 }
 
@@ -752,7 +750,7 @@ static PyObject *encode_event(PyObject *callable, PyObject *const *args, size_t 
         out = put(put_long(out, event_size), PyBytes_AS_STRING(event_id), event_size);
         *out++ = data == Py_None ? 0 : 2;
         if (data_size) put(out, PyBytes_AS_STRING(data), data_size);
-        headers = event_headers(self, data == Py_None ? self->deletes : self->upserts, id, event_id, time);
+        headers = event_headers(self, data == Py_None ? self->deletes : self->upserts, event_id, time);
     }
     if (headers) result = PyTuple_Pack(2, value, headers);
     Py_XDECREF(event_id);
@@ -772,7 +770,7 @@ static PyObject *event_encoder_new(PyTypeObject *type, PyObject *args, PyObject 
     if (!PyArg_ParseTuple(args, "SSSO!O!O!OO", &prefix, &source, &subject, &PyList_Type, &upserts, &PyList_Type, &deletes,
                           &PyTuple_Type, &names, &moment, &plainly))
         return NULL;
-    if (PyTuple_GET_SIZE(names) != 3) return PyErr_SetString(PyExc_ValueError, "three names of headers"), NULL;
+    if (PyTuple_GET_SIZE(names) != 2) return PyErr_SetString(PyExc_ValueError, "two names of headers"), NULL;
     EventEncoder *self = (EventEncoder *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->call = encode_event;

@@ -89,10 +89,10 @@ def test_an_event_is_python_s(
         except (ValueError, OverflowError) as error:
             return str(error)
 
-    in_c = event_encoder(prefix, "crm", "person", registry="http://here")
+    in_c = event_encoder(prefix, "crm", "person")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "absence", "for comparison")
-        plainly = event_encoder(prefix, "crm", "person", registry="http://here")
+        plainly = event_encoder(prefix, "crm", "person")
     assert type(in_c) is codec.EventEncoder
     assert type(plainly) is not codec.EventEncoder
     assert made(in_c) == made(plainly)
