@@ -25,10 +25,7 @@ from sorbus.consumers.postgres.writing import LOCKED_ROWS, Writing
 from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
-from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
-
-_KEPT = "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
-"""What the server has committed must outlive it: offsets are moved then."""
+from sorbus.postgres.connection import PostgresConnection, commit_durably, connect, postgres_errors
 
 
 class OpenTarget:
@@ -99,7 +96,7 @@ class OpenTarget:
                 table_name = self.tables[part].name
                 raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
         session.execute(f"set lock_timeout = '{LOCKED_ROWS}'")
-        session.execute(_KEPT)
+        commit_durably(session)
         applied = find_applied(session, self.options.table)
         if applied is None:
             raise TransientError(f"there is no table {APPLIED} yet; run `sorbus apply`")

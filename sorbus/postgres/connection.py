@@ -112,6 +112,13 @@ def connect(
     return session
 
 
+def commit_durably(session: Connection) -> None:
+    """What this session commits outlives a crash of the server, whatever `synchronous_commit` is there."""
+    session.execute(
+        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+    )
+
+
 def lift_transaction_limit(session: Connection) -> None:
     """What `unhurried` can't give at connecting, since older servers don't have it. In no transaction."""
     if session.info.server_version >= 170000:

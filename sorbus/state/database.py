@@ -22,7 +22,15 @@ from pydantic import SecretStr
 
 from sorbus.connector import Step
 from sorbus.errors import SorbusError, TransientError, missing
-from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, is_readable, postgres_errors
+from sorbus.postgres.connection import (
+    Connection,
+    PostgresConnection,
+    commit_durably,
+    connect,
+    full_dsn,
+    is_readable,
+    postgres_errors,
+)
 from sorbus.settings import Settings
 
 LARGEST = 10
@@ -123,6 +131,8 @@ class State:
 
     def _prepare(self, connection: Connection) -> None:
         """Called with each new connection; leaves no transaction open."""
+        commit_durably(connection)  # events wait here once their offsets have moved
+        connection.commit()
 
     def _opened(self) -> ConnectionPool[Connection]:
         with self._lock:

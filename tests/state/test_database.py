@@ -139,3 +139,17 @@ def test_the_role_needs_create_on_its_own_database_and_nothing_else(
 @pytest.fixture
 def database_(make_database: Callable[[str], str]) -> str:
     return make_database("")
+
+
+@pytest.mark.parametrize(("there", "here"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+def test_what_waits_in_the_state_outlives_a_server_that_commits_asynchronously(
+    database: str, there: str, here: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        owner.execute(sql.SQL("alter database {} set synchronous_commit = {}").format(name, there))
+    state = State(database)
+    assert state.run(b"show synchronous_commit") == [(here,)]
+    with state.connection() as connection:
+        assert connection.execute("show synchronous_commit").fetchone() == (here,)
+    state.close()
