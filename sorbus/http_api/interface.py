@@ -24,10 +24,15 @@ class Page(NamedTuple):
 
 
 class FoundRecord(NamedTuple):
-    """A record with what an update must name to change exactly this state of it."""
+    """A record with what an update must name to change exactly this state of it.
+
+    `other_id`: the id that it shows, where that isn't the one that was asked for: a merged record's address may show the
+    survivor.
+    """
 
     record: Record
     etag: str | None = None
+    other_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,9 @@ class RecordsApi:
             if _is_empty_list(answer.body, operation.record):
                 return None
             raise TransientError(f"{doing}: the answer has no record at {operation.record or 'its top'}; {_SHAPE}")
-        return FoundRecord(record, header(answer.headers, "etag") or None if about.etag else None)
+        shown = read_path(record, about.id)
+        other = None if shown is None or str(shown).casefold() == id.casefold() else str(shown)
+        return FoundRecord(record, header(answer.headers, "etag") or None if about.etag else None, other)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
         """See `Api`. Extra results of an inexact search are left out, except records that don't show the field."""
