@@ -26,8 +26,8 @@ class Page(NamedTuple):
 class FoundRecord(NamedTuple):
     """A record with what an update must name to change exactly this state of it.
 
-    `other_id`: the id that it shows, where that isn't the one that was asked for: a merged record's address may show the
-    survivor.
+    `other_id`: the id that it shows, where that isn't the one that was asked for: a merged record's address may show
+    the survivor.
     """
 
     record: Record

@@ -11,9 +11,11 @@ from psycopg import sql
 from psycopg.pq.abc import PGresult
 
 from sorbus.checksums import FieldTotal, HashFunction, RecordTexts, RowDigest, SegmentSum
+from sorbus.errors import TransientError
 from sorbus.postgres.catalog import Column
 from sorbus.postgres.connection import Connection, postgres_errors
 from sorbus.postgres.exported_snapshot import join_snapshot
+from sorbus.postgres.rewritten import table_files
 
 _PROBE = "Sorbus: \u00e9\u4e2d\U0001f600"
 _CONVERTED = frozenset({"LATIN1", "LATIN2", "LATIN5", "LATIN9"})
@@ -128,6 +130,7 @@ class PostgresChecksums:
         with postgres_errors(self._doing):
             self._measure(part)
             row = self._session.execute(query).fetchone()
+            self._check_files()
         assert row is not None
         names = [name for name, _ in table.values if name in fields]
         return {name: FieldTotal(_whole(row[2 * at]), plain_text(row[2 * at + 1])) for at, name in enumerate(names)}
@@ -151,6 +154,7 @@ class PostgresChecksums:
         with postgres_errors(self._doing):
             self._measure(part)
             rows = self._session.execute(query).fetchall()
+            self._check_files()
         self.rows_fetched += len(rows)
         return {_whole(row[0]): SegmentSum(_whole(row[1]), _whole(row[2])) for row in rows}
 
@@ -171,6 +175,7 @@ class PostgresChecksums:
                     self.nameless += 1
                     continue
                 yield RowDigest(_whole(segment), name, _whole(count), _whole(digest))
+            self._check_files()
 
     def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]:
         with postgres_errors(self._doing):
@@ -183,6 +188,7 @@ class PostgresChecksums:
             for part in self._parts.keys() - {""}:
                 for id, row, _ in sorted(self._texts(part, ids), key=lambda found: found[2]):
                     items.setdefault(id, {}).setdefault(part, []).append(row)
+            self._check_files()
         found = {id: RecordTexts(row, items.get(id, {}), rows[id]) for id, row in values.items()}
         for id in items.keys() - found.keys():  # items of a record that isn't there
             found[id] = RecordTexts(None, items[id])
@@ -195,6 +201,12 @@ class PostgresChecksums:
     def close(self) -> None:
         """Ends the session."""
         self._session.close()
+
+    def _check_files(self) -> None:
+        """TransientError where what was read looks empty since a table was rewritten after the snapshot."""
+        oids = [oid for part in self._parts.values() for oid in part.tables]
+        if any(file.seen != file.now for file in table_files(self._session, oids)):
+            raise TransientError(f"{self._doing}: a table was truncated or rewritten meanwhile; compare again")
 
     def _digested(self, part: str, segments: int, among: Sequence[int] | None = None) -> sql.Composed:
         """Each row's segment, id and digest."""
