@@ -96,7 +96,7 @@ class _Lines:
 def edit_text(path: Path, form: TextForm, edit: SheetEdit, style: TextStyle, into: IO[bytes]) -> None:
     """Writes the file with the changes. OSError."""
     removed = frozenset(edit.removed)
-    end = _line_end(path, form.encoding)
+    end = ""
     out = io.TextIOWrapper(into, form.encoding, newline="", write_through=True)
     number, has_end = 0, True
     with path.open(encoding=form.encoding, newline="") as opened:
@@ -112,6 +112,7 @@ def edit_text(path: Path, form: TextForm, edit: SheetEdit, style: TextStyle, int
             except csv.Error:
                 cells = None
             raw = lines.take()
+            end = end or _end_of(raw)
             row = _edited(number, cells, edit, style, removed) if cells is not None else None
             if row is None:
                 out.write(raw)
@@ -119,6 +120,7 @@ def edit_text(path: Path, form: TextForm, edit: SheetEdit, style: TextStyle, int
             elif row:
                 out.write(_line(row, form.delimiter, end))
                 has_end = True
+    end = end or _end_of("")
     if not has_end and edit.added:
         out.write(end)
     for added in edit.added:
@@ -150,11 +152,9 @@ def _with(cells: Sequence[str], changes: Cells, style: TextStyle) -> list[str]:
 
 def _line(cells: Sequence[str], delimiter: str, end: str) -> str:
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator=end).writerow(cells)
-    return text.getvalue()
+    csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(cells)  # quotes each letter of its own end
+    return text.getvalue().removesuffix("\r\n") + end
 
 
-def _line_end(path: Path, encoding: str) -> str:
-    with path.open(encoding=encoding, newline="") as opened:
-        first = opened.readline()
-    return "\r\n" if first.endswith("\r\n") or not first.endswith(("\n", "\r")) else first[-1]
+def _end_of(line: str) -> str:
+    return line[-1] if line.endswith(("\n", "\r")) and not line.endswith("\r\n") else "\r\n"

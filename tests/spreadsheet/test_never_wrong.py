@@ -224,11 +224,11 @@ def _load(path: Path) -> dict[int, dict[int, object]]:
     }
 
 
-LINES = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), include_characters="\n"), max_size=8)
+LINES = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), include_characters="\n\r"), max_size=8)
 
 
 @short
-@given(st.data(), st.sampled_from(";,\t|"), st.sampled_from(["\r\n", "\n"]))
+@given(st.data(), st.sampled_from(";,\t|"), st.sampled_from(["\r\n", "\n", "\r"]))
 def test_edits_of_a_text_file(data: st.DataObject, delimiter: str, end: str) -> None:
     rows = data.draw(st.lists(st.lists(LINES, min_size=3, max_size=3), min_size=1, max_size=6))
     rows = [[f"k{number}", *row[1:]] for number, row in enumerate(rows)]
@@ -250,6 +250,7 @@ def test_edits_of_a_text_file(data: st.DataObject, delimiter: str, end: str) -> 
         ]
         wanted.append(["new", written(edit.added[0][1], style)])
         assert list(csv.reader(io.StringIO(after, newline=""), delimiter=delimiter)) == wanted
+        assert after.endswith(end)
         kept = [_line(row, delimiter, end) for n, row in _numbered(rows) if n not in changed]
         assert all(line in after for line in kept), "to the byte"
         read = [row.cells for row in text_rows(path, form)]
