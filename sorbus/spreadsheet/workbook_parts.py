@@ -11,6 +11,9 @@ from sorbus.errors import TransientError
 from sorbus.spreadsheet.xlsx import Tab, XlsxFile, column_letter, column_number
 
 _AREA = re.compile(r"(\$?[A-Z]+\$?)(\d+)(?::(\$?[A-Z]+\$?)(\d+))?")
+_UNUSUAL = re.compile(r"<\w[^<>]*?(?:\s=|=\s|=')")
+_TAG = re.compile(r"""<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|<(?:[^<>"']|"[^"]*"|'[^']*')*>""", re.DOTALL)
+_ATTRIBUTE = re.compile(r"""\s+([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _GENERAL, _DATE, _MOMENT = "0", "14", "22"
 """Built-in formats: as it is, a date, and a date with a time, both as the reader's own country writes them."""
 
@@ -28,6 +31,18 @@ def extended(area: str, last: int, width: int = 0, *, only_from: int | None = No
     return f"{first}{top}:{right}{max(bottom, last)}"
 
 
+def plainly_quoted(xml: str) -> str:
+    """The same XML with each attribute written name="value", as nearly all programs write it and we look for it."""
+    if not _UNUSUAL.search(xml):
+        return xml
+    return _TAG.sub(lambda found: found[0] if found[0][1] in "!?" else _ATTRIBUTE.sub(_quoted, found[0]), xml)
+
+
+def _quoted(attribute: re.Match[str]) -> str:
+    value = attribute[2] if attribute[2] is not None else attribute[3].replace('"', "&quot;")
+    return f' {attribute[1]}="{value}"'
+
+
 class WorkbookParts:
     """A workbook's parts as text, and the changed ones. TransientError for one that isn't in UTF-8."""
 
@@ -42,7 +57,7 @@ class WorkbookParts:
         if part in self._changed:
             return self._changed[part]
         try:
-            return self._book.read(part).decode("utf-8-sig")
+            return plainly_quoted(self._book.read(part).decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise TransientError(
                 f"{self._book.name} is written in an unusual way ({part}): save it again in Excel or LibreOffice"

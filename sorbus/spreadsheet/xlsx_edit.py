@@ -49,7 +49,9 @@ def edit_workbook(path: Path, sheet: str, edit: SheetEdit, into: IO[bytes]) -> N
     """Writes the workbook with the changes. TransientError where it can't be changed safely; SharedFormula."""
     book = XlsxFile(path)
     try:
-        tab = next(each for each in book.tabs if each.name == sheet)
+        tab = next((each for each in book.tabs if each.name == sheet), None)
+        if tab is None:
+            raise TransientError(f"{book.name} has no sheet {sheet!r} any more: it is read again")
         parts = WorkbookParts(book)
         editor = _Editor(parts, book, parts.text(tab.part), edit)
         parts.replace(tab.part, editor.made())
@@ -127,17 +129,33 @@ class _Editor:
 
     def _rows(self) -> Iterator[_Row]:
         number = 0
-        for found in self._row.finditer(self._inside):
+        for found in self._each(self._row, self._inside):
             given = dict(_ATTRIBUTE.findall(found[1])).get("r")
-            number = int(given) if given else number + 1
+            before, number = number, int(given) if given else number + 1
+            if number <= before:
+                raise self._unusual()
             yield _Row(number, found[1] if given else f' r="{number}"{found[1]}', found[2] or "", found[0])
 
     def _cells(self, row: _Row) -> Iterator[_Cell]:
         column = 0
-        for found in self._cell.finditer(row.body):
+        for found in self._each(self._cell, row.body):
             attributes = dict(_ATTRIBUTE.findall(found[1]))
             column = column_number(attributes["r"]) if "r" in attributes else column + 1
             yield _Cell(column - 1, attributes, found[0])
+
+    def _each(self, pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+        """Every row or cell. TransientError where something else is between them, which would be lost."""
+        end = 0
+        for found in pattern.finditer(text):
+            if text[end : found.start()].strip():
+                raise self._unusual()
+            end = found.end()
+            yield found
+        if text[end:].strip():
+            raise self._unusual()
+
+    def _unusual(self) -> TransientError:
+        return TransientError(f"{self._book.name} is written in an unusual way: save it again in Excel or LibreOffice")
 
     def _template(self, rows: dict[int, _Row]) -> dict[int, str]:
         """Column -> style, as the last row of data has it."""
