@@ -70,6 +70,11 @@ class WrittenVersions:
         with self._state.connection() as connection:
             return WrittenSession(connection, self._of).find(ids)
 
+    def holders(self, keys: Collection[str]) -> dict[str, tuple[str, str]]:
+        """See `WrittenSession.holders`; without the lock."""
+        with self._state.connection() as connection:
+            return WrittenSession(connection, self._of).holders(keys)
+
     def of(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """Id -> the version that was written."""
         known = self.find([one.id.decode(errors="replace") for one in deliveries])

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Erased, Preview, Resource, TargetTotals, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
+from sorbus.consumers.spreadsheet.batch_rows import BatchRows, Holder, Wanted
 from sorbus.consumers.spreadsheet.new_file import plan_file, versions_of
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
-from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
+from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row, key_text
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
 from sorbus.consumers.spreadsheet.totals import read_totals
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
@@ -26,22 +26,11 @@ from sorbus.errors import PermanentError, TransientError
 from sorbus.settings import Settings
 from sorbus.spreadsheet.diagnose import diagnose_folder
 from sorbus.spreadsheet.discovery import discover_sheets
-from sorbus.spreadsheet.files import SpreadsheetConnection, folder_of
+from sorbus.spreadsheet.files import FileStamp, SpreadsheetConnection, folder_of
 from sorbus.spreadsheet.replace_file import require_closed
 from sorbus.spreadsheet.sheet_edit import SheetEdit
 from sorbus.spreadsheet.text_edit import TextStyle
 from sorbus.state import plan_state
-
-
-class _Wanted(NamedTuple):
-    """A delivery that is newer than what was written. `row` None: a delete."""
-
-    place: int
-    id: str
-    version: int
-    row: Row | None
-    key: str
-    before: WrittenRecord | None
 
 
 class SpreadsheetConsumer:
@@ -60,6 +49,8 @@ class SpreadsheetConsumer:
         self._style = TextStyle(options.numbers, options.dates)
         self._versions = versions_of(flow)
         self._outcomes: Counter[str] = Counter()
+        self._own: FileStamp | None = None
+        """The file's stamp when it was written here last."""
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -121,17 +112,17 @@ class SpreadsheetConsumer:
         rows: dict[int, Row] = {}
         refused: list[RejectedDelivery] = []
         for place, delivery in enumerate(deliveries):
-            if delivery.deleted:
-                continue
             try:
-                rows[place] = self._records.row(delivery)
+                self._records.require_storable(_id(delivery))
+                if not delivery.deleted:
+                    rows[place] = self._records.row(delivery)
             except PermanentError as error:
                 refused.append(RejectedDelivery(place, error))
         failed = {refusal.place for refusal in refused}
         todo = [(place, one) for place, one in enumerate(deliveries) if place not in failed]
         fault: TransientError | None = None
         with self._versions.session() as session:
-            known = session.find([one.id.decode(errors="replace") for _, one in todo])
+            known = session.find([_id(one) for _, one in todo])
             wanted = [
                 found
                 for place, one in todo
@@ -149,39 +140,36 @@ class SpreadsheetConsumer:
 
     def _wanted(
         self, place: int, one: Delivery, row: Row | None, known: Mapping[str, WrittenRecord], *, again: bool
-    ) -> _Wanted | None:
-        id = one.id.decode(errors="replace")
+    ) -> Wanted | None:
+        id = _id(one)
         before = known.get(id)
         if before is not None and before.is_ahead_of(one, again=again):
             return None
-        if row is None:
-            key = before.key if before is not None and before.key is not None else ""
-            return _Wanted(place, id, one.version, None, key, before)
-        return _Wanted(place, id, one.version, row, self._records.key_of(row), before)
+        key = self._records.key_of(row) if row is not None else ""
+        return Wanted(place, id, one.version, row, key, self._held(id, before), before)
 
-    def _write(self, session: WrittenSession, wanted: Sequence[_Wanted]) -> list[RejectedDelivery]:
-        keys = {one.key for one in wanted} | {one.before.key or "" for one in wanted if one.before}
-        sheet = self._read(keys)
-        holders = session.holders([one.key for one in wanted if one.row is not None])
+    def _held(self, id: str, before: WrittenRecord | None) -> str | None:
+        """The key of the record's row; None where it was never written and the key column isn't the id."""
+        if self._records.fills_key:
+            return key_text(id)
+        return before.key if before is not None else None
+
+    def _write(self, session: WrittenSession, wanted: Sequence[Wanted]) -> list[RejectedDelivery]:
+        sheet = self._read({key for one in wanted for key in one.keys})
+        rows = self._rows(sheet, wanted, session.holders(_keys(sheet, wanted)))
         edit, done, refused = sheet.begin(), dict[str, WrittenRecord](), list[RejectedDelivery]()
-        taken = dict[str, str]()
         outcomes: Counter[str] = Counter()
-        leaving = {each.id for each in wanted if each.row is None or (each.before and each.before.key != each.key)}
         for one in wanted:
-            try:
-                if one.row is not None:
-                    self._require_free(one, holders, taken, leaving)
-                outcomes[self._change(sheet, edit, one)] += 1
-            except PermanentError as error:
+            if (error := rows.refused.get(one.place)) is not None:
                 refused.append(RejectedDelivery(one.place, error))
                 continue
-            if one.row is not None:
-                taken[one.key] = one.id
-            is_kept = one.row is None and self._flow.flow.deletes in ("ignore", "soft")
-            key = one.key if one.row is not None or (is_kept and one.key) else None
+            outcomes[self._change(sheet, edit, one, rows.number(one.place))] += 1
+            key = one.key if one.row is not None else None
+            if one.row is None and self._flow.flow.deletes != "hard" and one.before is not None:
+                key = one.before.key  # its row stays
             done[one.id] = WrittenRecord(one.version, key)
         if not edit.is_empty:
-            sheet.write(edit)
+            self._own = sheet.write(edit, self._own)
         if done:
             session.put(done)
         self._outcomes.update(outcomes)
@@ -196,36 +184,24 @@ class SpreadsheetConsumer:
             )
         return sheet
 
-    def _require_free(
-        self, one: _Wanted, holders: Mapping[str, tuple[str, str]], taken: Mapping[str, str], leaving: set[str]
-    ) -> None:
-        """PermanentError where another record's row has the key."""
-        mine = (self._flow.flow.data_type, one.id)
-        holder = holders.get(one.key)
-        other = taken.get(one.key)
-        if holder is not None and holder != mine and holder[1] not in leaving:
-            other = holder[1]
-        if other is not None and other != one.id:
-            raise PermanentError(
-                f"the key {one.key} ({self._options.key}) belongs to the row of another record, {other}: keys must"
-                " differ; correct one of the records, or take another `key:`",
-                reason="doubled key",
-                field=self._options.key,
-            )
+    def _rows(self, sheet: TargetSheet, wanted: Sequence[Wanted], holders: Mapping[str, Holder]) -> BatchRows:
+        unwritable: dict[int, PermanentError] = {}
+        for one in wanted:
+            try:
+                if one.row is not None and sheet.encoding is not None:
+                    self._records.check_text(one.row, self._style, sheet.encoding)
+            except PermanentError as error:
+                unwritable[one.place] = error
+        flow = self._flow.flow
+        return BatchRows(sheet, wanted, holders, flow.data_type, frees=flow.deletes == "hard", refused=unwritable)
 
-    def _change(self, sheet: TargetSheet, edit: SheetEdit, one: _Wanted) -> str:
-        """Adds the record's change to `edit`; what it is. PermanentError."""
+    def _change(self, sheet: TargetSheet, edit: SheetEdit, one: Wanted, number: int | None) -> str:
+        """Adds the record's change to `edit`; what it is."""
         if one.row is None:
-            return self._delete(sheet, edit, one)
-        if sheet.encoding is not None:
-            self._records.check_text(one.row, self._style, sheet.encoding)
+            return self._delete(sheet, edit, number)
         row = dict(one.row)
         if self._flow.flow.deletes == "soft":
             row[self._options.deleted_column] = None
-        former = one.before.key if one.before is not None else None
-        number = sheet.row_of(former) if former is not None and former != one.key else None
-        if number is None:
-            number = sheet.row_of(one.key)
         if number is None:
             edit.added.append(sheet.cells(row))
             return "created"
@@ -235,8 +211,7 @@ class SpreadsheetConsumer:
         edit.changed[number] = sheet.cells({name: row[name] for name in changes})
         return "updated"
 
-    def _delete(self, sheet: TargetSheet, edit: SheetEdit, one: _Wanted) -> str:
-        number = sheet.row_of(one.key or one.id)
+    def _delete(self, sheet: TargetSheet, edit: SheetEdit, number: int | None) -> str:
         if number is None or self._flow.flow.deletes == "ignore":
             return "skipped"
         if self._flow.flow.deletes == "soft":
@@ -255,11 +230,11 @@ class SpreadsheetConsumer:
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsVersions`."""
-        return self._versions.newer(deliveries)
+        return self._versions.newer([one for one in deliveries if b"\0" not in one.id])
 
     def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsAppliedVersions`."""
-        return self._versions.of(deliveries)
+        return self._versions.of([one for one in deliveries if b"\0" not in one.id])
 
     def preview(self, delivery: Delivery) -> Preview:
         """The row that would be written, or go. TransientError."""
@@ -275,22 +250,14 @@ class SpreadsheetConsumer:
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
         """The record's row, as it is in the file. TransientError."""
-        known = self._versions.find([id]).get(id)
-        key = known.key if known is not None and known.key else id
-        sheet = self._read({key})
-        number = sheet.row_of(key)
-        if number is None:
-            return None
-        return {name: _json(value) for name, value in sheet.values(number).items()}
+        sheet, number, _ = self._row_now(id)
+        return {name: _json(value) for name, value in sheet.values(number).items()} if number is not None else None
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
         """See `sorbus.abilities.SupportsErasure`: empties personal cells of a row that a delete left."""
-        known = self._versions.find([id]).get(id)
-        key = known.key if known is not None and known.key else id
-        sheet = self._read({key})
-        number = sheet.row_of(key)
+        sheet, number, doubt = self._row_now(id)
         if number is None:
-            return Erased(0)
+            return Erased(0, doubt)
         if self._flow.flow.deletes == "hard":
             left = f"{self._path.name} still has its row {number}: see who writes there, and delete it"
             return Erased(0, left)
@@ -298,63 +265,83 @@ class SpreadsheetConsumer:
         if changes and not dry_run:
             edit = sheet.begin()
             edit.changed[number] = sheet.cells(dict.fromkeys(changes))
-            sheet.write(edit)
+            self._own = sheet.write(edit, self._own)
         return Erased(1 if changes else 0)
 
+    def _row_now(self, id: str) -> tuple[TargetSheet, int | None, str]:
+        """The sheet, the record's row in it, and what may be its row as well."""
+        before = self._versions.find([id]).get(id)
+        one = Wanted(0, id, 0, None, "", self._held(id, before), before)
+        sheet = self._read(one.keys)
+        rows = self._rows(sheet, [one], self._versions.holders(_keys(sheet, [one])))
+        if (error := rows.refused.get(0)) is not None:
+            return sheet, None, str(error)
+        return sheet, rows.number(0), ""
+
     def _previewed(self, deliveries: Sequence[Delivery], *, again: bool) -> list[Preview]:
-        rows: dict[int, Row | PermanentError] = {}
+        made: dict[int, Row | PermanentError | None] = {}
         for place, one in enumerate(deliveries):
-            if not one.deleted:
-                try:
-                    rows[place] = self._records.row(one)
-                except PermanentError as error:
-                    rows[place] = error
-        known = self._versions.find([one.id.decode(errors="replace") for one in deliveries])
-        keys = {self._records.key_of(row) for row in rows.values() if not isinstance(row, PermanentError)}
-        sheet = self._read(
-            keys | {one.key for one in known.values() if one.key} | {one.id.decode() for one in deliveries}
-        )
+            try:
+                self._records.require_storable(_id(one))
+                made[place] = None if one.deleted else self._records.row(one)
+            except PermanentError as error:
+                made[place] = error
+        sound = {place: row for place, row in made.items() if not isinstance(row, PermanentError)}
+        known = self._versions.find([_id(deliveries[place]) for place in sound])
+        wanted = {
+            place: found
+            for place, row in sound.items()
+            if (found := self._wanted(place, deliveries[place], row, known, again=again)) is not None
+        }
+        every = list(wanted.values())
+        sheet = self._read({key for one in every for key in one.keys})
+        rows = self._rows(sheet, every, self._versions.holders(_keys(sheet, every)))
         return [
-            self._preview(sheet, place, one, rows.get(place), known, again=again)
+            Preview("refuse", str(row))
+            if isinstance(row := made[place], PermanentError)
+            else self._preview(sheet, rows, one, wanted.get(place), known)
             for place, one in enumerate(deliveries)
         ]
 
     def _preview(
         self,
         sheet: TargetSheet,
-        place: int,
+        rows: BatchRows,
         one: Delivery,
-        row: Row | PermanentError | None,
+        wanted: Wanted | None,
         known: Mapping[str, WrittenRecord],
-        *,
-        again: bool,
     ) -> Preview:
-        if isinstance(row, PermanentError):
-            return Preview("refuse", str(row))
-        wanted = self._wanted(place, one, row, known, again=again)
         if wanted is None:
-            version = known[one.id.decode(errors="replace")].version
+            version = known[_id(one)].version
             if version > one.version:
                 return older_preview(one.version, version)
             return Preview("nothing", "this version has been written")
-        edit = sheet.begin()
-        try:
-            action = self._change(sheet, edit, wanted)
-        except PermanentError as error:
+        if (error := rows.refused.get(wanted.place)) is not None:
             return Preview("refuse", str(error))
+        number = rows.number(wanted.place)
+        action = self._change(sheet, sheet.begin(), wanted, number)
         shown: JsonValue = {name: _json(value) for name, value in (wanted.row or {}).items()}
         match action:
             case "created":
                 return Preview("create", f"no row of {self._options.resource} has its key {wanted.key}", shown)
             case "updated":
-                [number] = edit.changed
+                assert number is not None
                 changes = sheet.differs(number, wanted.row or {})
                 told: JsonValue = {name: [_json(old), _json(new)] for name, (old, new) in changes.items()}
                 return Preview("update", f"row {number} would change", {"changes": told})
             case "deleted":
-                return Preview("delete", f"the row with the key {wanted.key or wanted.id} would go", None)
+                return Preview("delete", f"the row with the key {wanted.held} would go", None)
             case _:
                 return Preview("nothing", "the sheet has it already" if wanted.row is not None else "no row has it")
+
+
+def _id(delivery: Delivery) -> str:
+    return delivery.id.decode(errors="replace")
+
+
+def _keys(sheet: TargetSheet, wanted: Sequence[Wanted]) -> set[str]:
+    """The keys whose holders decide which row is whose."""
+    return {key for one in wanted for held in one.keys for key in (held, *sheet.alike(held))}
 
 
 def _json(value: object) -> JsonValue:

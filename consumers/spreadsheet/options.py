@@ -57,6 +57,12 @@ class SpreadsheetTarget(BaseModel):
         default="1234.56", description="How text files get numbers: 1234.56, 1,234.56, 1.234,56 or 1'234.56."
     )
     dates: str = Field(default="", description="How text files get dates: %d.%m.%Y; default: 2026-12-31.")
+    settle: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=3600.0,
+        description="Seconds for which other programs must have left a text file unchanged before it is replaced.",
+    )
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(
         default="",
         description="Of points in time, as dates with a time of day; default: text with the offset, 2026-12-31T12:00Z.",

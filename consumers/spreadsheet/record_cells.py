@@ -71,7 +71,8 @@ class RecordCells:
         for name in self._own:
             value = made.get(name)
             if isinstance(value, Decimal) and name in self._as_they_are:
-                value = Decimal(as_text(value).rstrip("0").rstrip(".")) if value % 1 else value.quantize(Decimal(1))
+                text = as_text(value)  # and no arithmetic, which is exact to 28 digits only
+                value = Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
             row[name] = self._cell(name, value)
         if not self.key_of(row):
             raise PermanentError(
@@ -79,21 +80,40 @@ class RecordCells:
                 reason="no key",
                 field=self._options.key,
             )
+        self.require_storable(self.key_of(row))
         return row
+
+    def require_storable(self, key: str) -> None:
+        """PermanentError for a key or an id that the state can't hold."""
+        if "\0" in key:
+            raise PermanentError(
+                f"the key {shown(key)} has a zero byte, which Sorbus's state can't hold: correct it in the owner",
+                reason="a zero byte",
+                field=self._options.key,
+            )
 
     def key_of(self, row: Mapping[str, Value]) -> str:
         """The key as it is compared."""
         return key_text(row.get(self._options.key))
 
     def check_text(self, row: Row, style: TextStyle, encoding: str) -> None:
-        """PermanentError where a text file's encoding lacks a letter."""
-        for value in row.values():
-            require_encodable(written(value, style), encoding, self._options.file)
+        """PermanentError where a text file's encoding lacks a letter, or no text file holds it."""
+        for name, value in row.items():
+            text = written(value, style)
+            if "\0" in text:
+                raise PermanentError(
+                    f"column {name}: the value has a zero byte, which no text file can hold: correct it"
+                    " in the owner, or take it out by a rule",
+                    reason="a zero byte",
+                    field=name,
+                    value=value,
+                )
+            require_encodable(text, encoding, self._options.file)
 
     def _cell(self, column: str, value: object) -> Value:
         try:
             return self._value(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise PermanentError(
                 f"column {column}: {error}", reason="a value that no cell holds", field=column, value=value
             ) from error
@@ -127,8 +147,8 @@ class RecordCells:
     def _number(self, number: int | Decimal) -> int | Decimal:
         if not self._options.is_workbook:
             return number
-        digits = Decimal(number).normalize().as_tuple()
-        if len(digits.digits) > _DIGITS:
+        digits = "".join(map(str, Decimal(number).as_tuple().digits)).strip("0")
+        if len(digits) > _DIGITS:
             raise ValueError(
                 f"{shown(number)} has more than {_DIGITS} digits, of which spreadsheets keep {_DIGITS}: write it as"
                 " text by the rule value | text"

@@ -218,11 +218,11 @@ def test_soft_deletes_mark_the_row(tmp_path: Path) -> None:
 def test_a_plan_says_what_would_happen(tmp_path: Path) -> None:
     office = Office(tmp_path, "prices.xlsx", [("name", "Name", "")])
     office.prepare()
-    office.deliver({"1": {"name": "a"}, "2": {"name": "b"}})
+    office.deliver({"1": {"name": "a"}, "2": {"name": "b"}, "4": {"name": "d"}})
     consumer = SpreadsheetConsumer(office.flow)
     consumer.begin_dry_run(DryRunReads())
     told = consumer.preview_all([
-        make("1", 9, {"name": "z"}), make("2", 9, {"name": "b"}), make("3", 9, {"name": "c"}), make("2", 10, None),
+        make("1", 9, {"name": "z"}), make("2", 9, {"name": "b"}), make("3", 9, {"name": "c"}), make("4", 10, None),
     ])  # fmt: skip
     assert [each.action for each in told] == ["update", "nothing", "create", "delete"]
     assert told[0].request == {"changes": {"Name": ["a", "z"]}}
