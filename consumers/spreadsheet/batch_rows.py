@@ -4,7 +4,8 @@ order of the deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from sorbus.consumers.spreadsheet.record_cells import Row
@@ -63,16 +64,23 @@ class BatchRows:
         self._own: dict[int, int | None] = {}
         self._at: dict[int, int | None] = {}
         for one in wanted:
-            if one.place in self.refused:
-                continue
-            try:
+            with self._refusing(one):
                 self._own[one.place] = self._own_row(one)
-                self._at[one.place] = self._row_with_key(one) if one.row is not None else None
-            except PermanentError as error:
-                self.refused[one.place] = error
+                self._at[one.place] = sheet.row_of(one.key) if one.row is not None else None
+        self._take_repeated([one for one in wanted if one.row is not None and one.place not in self.refused])
+        for one in wanted:
+            with self._refusing(one):
+                self._require_one_row(one)
         # Who keeps a key comes before those who want it.
         self._settle(sorted(wanted, key=lambda one: one.before is None or one.before.key != one.key))
         self._numbers = self._assigned([one for one in wanted if one.place not in self.refused])
+
+    @contextmanager
+    def _refusing(self, one: Wanted) -> Iterator[None]:
+        try:
+            yield
+        except PermanentError as error:
+            self.refused.setdefault(one.place, error)
 
     def _own_row(self, one: Wanted) -> int | None:
         """The record's row. PermanentError where several may be it."""
@@ -91,8 +99,31 @@ class BatchRows:
         """The row that a record is written to, or that its delete concerns; None: a new one, or none."""
         return self._numbers[place]
 
-    def _row_with_key(self, one: Wanted) -> int | None:
-        own, at = self._own[one.place], self._sheet.row_of(one.key)
+    def _take_repeated(self, written: Sequence[Wanted]) -> None:
+        """After a crash between file and state the rows have their new keys already, and the state the former ones."""
+        there = {one.place for one in written if self._is_there(one)}
+        while True:
+            taken = {one.key for one in written if one.place in there}
+            unsure = {
+                one.place
+                for one in written
+                if one.place in there
+                and self._own[one.place] not in (None, self._at[one.place])
+                and one.held not in taken
+            }
+            if not unsure:
+                break
+            there -= unsure
+        for place in there:
+            if self._own[place] is not None:
+                self._own[place] = self._at[place]
+
+    def _is_there(self, one: Wanted) -> bool:
+        at = self._at[one.place]
+        return at is not None and one.row is not None and not self._sheet.differs(at, one.row)
+
+    def _require_one_row(self, one: Wanted) -> None:
+        own, at = self._own.get(one.place), self._at.get(one.place)
         if own is not None and at is not None and own != at and one.key not in self._holders:
             raise PermanentError(
                 f"{self._sheet.name} has the record's row, {own}, with its former key {one.held}, and row {at}, which"
@@ -100,7 +131,6 @@ class BatchRows:
                 reason="doubled key",
                 field=self._sheet.key,
             )
-        return at
 
     def _settle(self, wanted: Sequence[Wanted]) -> None:
         """Refuses those who want the key of another, until that changes nothing: who is refused keeps its own key."""

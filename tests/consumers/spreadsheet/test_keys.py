@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 from decimal import Decimal
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sorbus.consumers.spreadsheet.consumer import SpreadsheetConsumer
+from sorbus.consumers.written_versions import WrittenSession
 from sorbus.mapping.record_filter import RecordFilter
 from tests.consumers.spreadsheet.office import Office, make
 
@@ -69,10 +71,17 @@ def test_a_key_changes_hands_within_a_batch(
     assert keys(office) == sorted(after)
 
 
+def crash_after_the_file(office: Office, records: dict[str, Record]) -> None:
+    """The file is replaced, and the state doesn't know it yet."""
+    with pytest.MonkeyPatch.context() as patched, contextlib.suppress(ConnectionError):
+        patched.setattr(WrittenSession, "put", lambda *_: (_ for _ in ()).throw(ConnectionError))
+        office.deliver(records)
+
+
 _counter = itertools.count()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["K1", "K2", "K3", None]), min_size=1),
@@ -80,16 +89,20 @@ _counter = itertools.count()
         max_size=5,
     ),
     st.sampled_from(["csv", "xlsx"]),
+    st.booleans(),
 )
 def test_whatever_the_batches_each_record_has_its_row(
-    tmp_path: Path, batches: list[dict[str, str | None]], suffix: str
+    tmp_path: Path, batches: list[dict[str, str | None]], suffix: str, crashes: bool
 ) -> None:
     """A record is refused only where another has its key after the batch, and then keeps what it had."""
     office = desk(tmp_path, f"k{next(_counter)}.{suffix}")
     model: dict[str, tuple[str, int]] = {}
     for number, batch in enumerate(batches, 1):
         prices = {id: number * 10 + place for place, id in enumerate(batch)}
-        refused = office.deliver({id: None if key is None else article(key, prices[id]) for id, key in batch.items()})
+        records = {id: None if key is None else article(key, prices[id]) for id, key in batch.items()}
+        if crashes:
+            crash_after_the_file(office, records)
+        refused = office.deliver(records)
         wrong = {list(batch)[one.place] for one in refused}
         for id, key in batch.items():
             if id in wrong:
