@@ -10,7 +10,7 @@ from sorbus.abilities import TargetTotals
 from sorbus.connector import BoundFlow
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
 from sorbus.consumers.spreadsheet.record_cells import key_text
-from sorbus.errors import UsageError
+from sorbus.errors import TransientError, UsageError
 from sorbus.spreadsheet.cells import Cell, PaddedNumber, is_empty, plain
 from sorbus.spreadsheet.files import folder_of
 from sorbus.spreadsheet.sheet_rows import SheetRows, read_sheets
@@ -28,6 +28,8 @@ def read_totals(flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
         columns = sheet.header.columns
         count, added = 0, dict.fromkeys(sums, Decimal(0))
         for row in sheet.rows():
+            if row.fault is not None:
+                raise TransientError(f"{sheet.place(row.number)} {row.fault.words}")
             cells = {name: row.cells[at] if at < len(row.cells) else None for name, at in columns.items()}
             if not key_text(plain(cells[options.key])):
                 continue

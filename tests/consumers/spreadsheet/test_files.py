@@ -40,6 +40,8 @@ def test_a_text_file_with_a_row_that_is_none_waits(tmp_path: Path, row: str, sai
     for _ in range(2):
         with pytest.raises(TransientError, match=said):
             office.deliver({"1": {"name": "ONE"}, "2": {"name": "two"}})
+    with pytest.raises(TransientError, match=said):
+        office.consumer().totals(office.flow, ["Price"])
     assert office.path.read_bytes() == before
 
 
