@@ -37,6 +37,8 @@ def key_fault(values: Sequence[object], columns: Sequence[str]) -> tuple[str, st
             value.decode()
         except UnicodeDecodeError as error:
             return column, f"holds bytes that are not text in UTF-8 ({error.reason} at byte {error.start})"
+        if b"\0" in value:
+            return column, "holds a NUL character"
         if size > LONGEST_KEY:
             return column, f"is too long for a key: {size:,} bytes, and {LONGEST_KEY:,} are the most"
     return (columns[0], "is empty") if not size and len(columns) == 1 else None

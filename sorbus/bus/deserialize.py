@@ -83,6 +83,8 @@ def decode_batch(
                 begins = 0
                 if not _is_text(id):  # as text it would be that of other records, too
                     raise Undecodable(f"its id {id!r} isn't UTF-8; correct it where the event was written")
+            if b"\0" in id:
+                raise Undecodable(f"its id {id!r} holds a NUL character; correct it where the event was written")
         except Undecodable as error:
             refused.append((message, _undecodable(error)))
             continue
@@ -154,7 +156,7 @@ def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
     """A tombstone is a delete if it names its version, as ours do; others can't be ordered."""
     headers = dict(headers_of(message))
     version, id = version_of(headers.get(EVENT_ID) or b""), bytes_of(message.key())
-    if version is None or not id or not _is_text(id):
+    if version is None or not id or not _is_text(id) or b"\0" in id:
         return
     was = newest.get(id)
     if was is None or was[3] < version:  # the delete event before it holds more

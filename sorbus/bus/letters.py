@@ -157,8 +157,12 @@ class Letters:
                 return
 
     def versions(self) -> list[tuple[bytes, int]]:
-        """Record and version of the open letters that have one."""
-        return [(one.record_id, one.state.version) for one in self._open.values() if one.state.version is not None]
+        """Record and version of the open letters that have one; a record whose id holds NUL is in no target."""
+        return [
+            (one.record_id, one.state.version)
+            for one in self._open.values()
+            if one.state.version is not None and b"\0" not in one.record_id
+        ]
 
     def overtaken(self, applied: Mapping[bytes, int]) -> None:
         """Queues the closing of letters older than what the target has: record -> the version there."""

@@ -171,6 +171,8 @@ def is_away(state: str | None) -> bool:
 def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     """A PostgreSQL error as one of Sorbus's; a rejected value is a PermanentError with the server's own message."""
     state = error.sqlstate
+    if state is None and isinstance(error, psycopg.DataError):  # it wasn't even sent: text with NUL, an integer's range
+        return refused_error(error, doing)
     words = _words(error)
     what = about(state)
     if any(sign in str(error) for sign in _POOLERS_SAY):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from sorbus.errors import TransientError
+from sorbus.errors import PermanentError, TransientError
 from sorbus.ops.embedded import Addresses
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from tests.gateway import Gateway
@@ -42,3 +42,12 @@ def test_a_connection_that_breaks_is_said_in_one_line(stack: Addresses) -> None:
 
     assert "\n" not in str(raised.value)
     assert raised.value.dependency == "system"
+
+
+def test_a_value_that_the_driver_does_not_send_is_no_server_that_is_away(stack: Addresses) -> None:
+    with (
+        psycopg.connect(stack.database, autocommit=True) as session,
+        pytest.raises(PermanentError, match="looking: PostgreSQL rejects it: .*NUL"),
+        postgres_errors("looking"),
+    ):
+        session.execute("select %s", ["x\0y"])
