@@ -247,7 +247,8 @@ class Decider:
             raise PermanentError(
                 f"nothing proves that {self._flow.to} hasn't got the record: it can't be searched by"
                 f" {', '.join(self._finder.keys)} (or heeds how it is written, or shows only some of what it finds),"
-                " nor listed; describe its list, or write on_duplicate: create to make the record all the same",
+                f" nor listed{self._finder.why_unlisted}; describe a search by one of them, or a list of all, or write"
+                " on_duplicate: create to make the record all the same",
                 reason="unmatched",
             )
         verdict = self._judge(id, wanted, found).under(self._flow.on_duplicate)

@@ -29,8 +29,8 @@ from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.consumers.http.two_way import TwoWayWrites
-from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.consumers.http.two_way import REDIRECTS, UNCERTAIN, TwoWayWrites
+from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, Unfinished
 from sorbus.http_api.interface import Accepted, Api, FoundRecord, Json, Record
 from sorbus.http_api.path import read_path
 from sorbus.http_api.silence import silently
@@ -43,6 +43,8 @@ _UNHEARD = 20
 """Most values of a field that may be under way at the same time."""
 _SHORT = 2.5
 """Seconds that a record waits where it is; more than that the whole batch waits for, with health and group at ease."""
+
+_SEE_OTHER = 303
 
 _OUTCOMES = {
     "Create": "created",
@@ -127,9 +129,11 @@ class Deliverer:
                 if is_done:
                     return
                 link = self._crosswalk.find([id]).get(id)
-        raise TransientError(
-            f"{self._said(id)} changes in {self._system} as fast as it is read; it will be retried later"
-        )
+        said = f"{self._said(id)} in {self._system}: {action.why}, and each time it is read it is otherwise"
+        fix = "see what else changes it there, then `sorbus dlq requeue`"
+        refused = PermanentError(f"{said}; {fix}", reason="refused", value=id)
+        later = f"{said}; it will be retried while other records continue"
+        raise MustWait(later, why="reference", limit=MOST_LOOKING, refused=refused)
 
     def _do(self, action: Action, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         """Carries it out; False: there is more to decide."""
@@ -168,7 +172,9 @@ class Deliverer:
                     self._crosswalk.accepted(id, error.named)
                     if link is not None and link.accepted_at is not None:
                         raise self._looked_for(id, action.why, MOST_LOOKING) from error
-                except PermanentError:
+                except PermanentError as error:
+                    if error.reason in UNCERTAIN:
+                        raise
                     self._crosswalk.withdraw(id)  # what it says of itself now decides
                 return False
             case UpdateRecord():
@@ -211,7 +217,7 @@ class Deliverer:
             self._crosswalk.accepted(id, error.named)
             return False
         except (PermanentError, AuthError, Unfinished) as error:
-            if not (isinstance(error, PermanentError) and error.reason in ("too large", "uncertain")):
+            if not (isinstance(error, PermanentError) and error.reason in UNCERTAIN):
                 self._crosswalk.withdraw(id)  # refused, or not even sent: nothing was made
                 if self._two_way is not None:
                     self._two_way.cancel(id)
@@ -229,7 +235,20 @@ class Deliverer:
 
     def _post(self, id: str, fields: Fields, key: str) -> Record:
         """Makes it, its intent noted before; the answer, which has the new external id."""
-        made = self._api.create(self._resource, creation(self._shape, id, fields), key=key)
+        try:
+            made = self._api.create(self._resource, creation(self._shape, id, fields), key=key)
+        except PermanentError as error:
+            if error.status not in REDIRECTS:
+                raise
+            if error.status == _SEE_OTHER:
+                raise Accepted(f"{error}; it is looked for, and not sent again") from error
+            raise PermanentError(
+                f"{error}; whether it was made there can't be read from that: write the address that it redirects to as"
+                " base_url, then `sorbus dlq requeue`: it is looked for before it is made",
+                reason="uncertain",
+                value=id,
+                status=error.status,
+            ) from error
         external_id = read_path(made, self._shape.resource.id)
         if external_id is None or external_id == "":
             raise Accepted(
@@ -249,6 +268,7 @@ class Deliverer:
         if changes and not self._unless_gone(
             action.external_id,
             lambda: self._api.update(self._resource, action.external_id, changes, current=current),
+            "updated",
         ):
             return False
         self._crosswalk.applied(id, version, action.fields)
@@ -268,7 +288,7 @@ class Deliverer:
             nonlocal is_noted
             is_noted = two_way.update(id, action.external_id, version, action.changes, current)
 
-        if self._unless_gone(action.external_id, write) and is_noted:
+        if self._unless_gone(action.external_id, write, "updated") and is_noted:
             self._crosswalk.applied(id, version, action.fields)
             return True
         return False
@@ -276,6 +296,7 @@ class Deliverer:
     def _look_again(self, action: UpdateRecord, numbers: Sequence[int]) -> None:
         """Tells people's changes from an application's own way to write a value: only that is there again at once."""
         now = self._api.get(self._resource, action.external_id)
+        now = None if now is None or now.other_id is not None else now
         fields, items = self._shape.resource.fields, self._shape.items
         by_itself = [
             number
@@ -307,20 +328,23 @@ class Deliverer:
         current, changes = action.current, action.changes
         if changes is None:
             self._unless_gone(
-                action.external_id, lambda: self._api.delete(self._resource, action.external_id, current=current)
+                action.external_id,
+                lambda: self._api.delete(self._resource, action.external_id, current=current),
+                "deleted",
             )
         elif changes:
             fields = body(changes, current.record if current else None)
             self._unless_gone(
                 action.external_id,
                 lambda: self._api.update(self._resource, action.external_id, fields, current=current),
+                "updated",
             )
 
-    def _unless_gone(self, external_id: str, write: Callable[[], object]) -> bool:
+    def _unless_gone(self, external_id: str, write: Callable[[], object], verb: str) -> bool:
         try:
             write()
         except (PermanentError, AuthError) as error:
-            if not self._presence.is_gone(external_id, error):
+            if not self._presence.is_gone(external_id, error, verb):
                 raise
             return False
         return True

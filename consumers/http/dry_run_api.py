@@ -21,6 +21,7 @@ from sorbus.http_api.whole_list import WholeList
 KEY = "(made when it is sent)"
 TRIES = 5
 _LONGEST = 30.0
+_NEW = "(new "
 UNREAD = "unread"
 """The reason of what couldn't be read."""
 
@@ -97,7 +98,9 @@ class DryRunApi:
         records = [one for one in page.records if self._id(resource, one) not in over]
         if after is None:
             records += self._written(resource)
-        return page._replace(records=records)
+        # What was made here counts besides, and what was deleted here no longer.
+        more = sum((found is not None) - (not id.startswith(_NEW)) for id, found in over.items())
+        return page._replace(records=records, total=None if page.total is None else page.total + more)
 
     def get(self, resource: str, id: str) -> FoundRecord | None:
         over = self._over.get(resource, {})
@@ -111,7 +114,7 @@ class DryRunApi:
             self._require_whole(resource, id, self._reading)
             return None
         found = self._alone(resource, id)
-        if found is not None:
+        if found is not None and found.other_id is None:
             self._hidden += 1
             self._reading.why_short = (
                 f"it lacks {self._hidden:,} record{'s' * (self._hidden != 1)} that can be read alone, such as {id}"
@@ -156,8 +159,8 @@ class DryRunApi:
         self.writes.append(Write(self._api.creating(resource, fields, key=key), None))
         self._made += 1
         record = deepcopy(fields)
-        write_path(record, self._resources[resource].id, f"(new {self._made})")
-        self._put(resource, f"(new {self._made})", FoundRecord(record))
+        write_path(record, self._resources[resource].id, f"{_NEW}{self._made})")
+        self._put(resource, f"{_NEW}{self._made})", FoundRecord(record))
         return record
 
     def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
@@ -166,7 +169,7 @@ class DryRunApi:
         record = _merged(before.record, fields)
         if read_path(record, self._resources[resource].id) is None:
             write_path(record, self._resources[resource].id, id)
-        is_gone = any(read_path(record, path) == value for path, value in self._resources[resource].deleted.items())
+        is_gone = is_deleted(self._resources[resource], record)
         self._put(resource, id, None if is_gone else FoundRecord(record, before.etag))
 
     def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:

@@ -118,13 +118,19 @@ class Finder:
         if self._shape.resource.list is None:
             return None
         given = {path: value for path, value in sent.items() if value not in _NOTHING}
-        found = [
-            self._id(record)
-            for record in self._listed.all()
-            if not differing(given, record, self._shape.resource.fields, self._shape.items)
-        ]
+        records = self._listed.read(
+            lambda record: not differing(given, record, self._shape.resource.fields, self._shape.items)
+        )
+        if records is None:
+            return None
+        found = [self._id(record) for record in records]
         taken = self._crosswalk.owners_of(found)
         return [external_id for external_id in found if external_id not in taken]
+
+    @property
+    def why_unlisted(self) -> str:
+        """What shows that the list isn't whole, as the end of "it can't be listed"; "" where nothing does."""
+        return f" in whole ({self._listed.why_short})" if self._listed.why_short else ""
 
     def as_sent(self, candidates: Sequence[Candidate], sent: Fields) -> list[str]:
         """The external ids of those that have every value that was sent and can be read."""
@@ -154,7 +160,7 @@ class Finder:
         """Whether a record that we only remember is there no more; it is forgotten then."""
         with self._recent_lock:
             is_remembered = external_id in self._order or external_id in self._listed
-        if not is_remembered or self._presence.get(external_id) is not None:
+        if not is_remembered or self._presence.own(external_id) is not None:
             return False
         with self._recent_lock:
             self._order.pop(external_id, None)

@@ -1,7 +1,8 @@
 """Reading a linked record, also where the application answers 403 (forbidden) for one that was deleted.
 
 403 alone proves nothing: the right to read may have been taken away. It means "gone" only while another record of ours
-can be read, or the list shows others of ours, and no list shows this one; and only for a few records at a time.
+can be read, or the list shows others of ours, and no list shows this one; and only for a few records at a time. 404 for
+all of ours that are asked for means nothing either while the list shows one of them, or answers 404, too.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 
-from sorbus.errors import AuthError, PermanentError
+from sorbus.errors import AuthError, MustWait, PermanentError, TransientError
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api, FoundRecord
 from sorbus.http_api.path import read_path
+from sorbus.http_api.records import is_deleted
+from sorbus.http_api.whole_list import WholeList
 from sorbus.identity.crosswalk import Crosswalk
 
 FORBIDDEN = 403
@@ -23,6 +26,8 @@ _MOST, _PER = 20, 3600.0
 """So many records may be found gone by a 403 in so many seconds: more look like a right that was taken away."""
 _FRESH = 60.0
 """Seconds for which a list that was read is asked whether it shows a record."""
+_UNTIL_GONE = 30.0
+"""Seconds in which a record that a write doesn't find may still be read; more where `settle` is more."""
 
 
 class Presence:
@@ -42,21 +47,69 @@ class Presence:
     def get(self, external_id: str) -> FoundRecord | None:
         """The record; None if it is gone. Raises what the application says where that isn't proven."""
         try:
-            return self._api.get(self._name, external_id)
+            found = self._api.get(self._name, external_id)
         except (PermanentError, AuthError) as error:
             if error.status != FORBIDDEN:
                 raise
             self._prove(external_id, error)
             return None
+        if found is None:
+            self._confirm(external_id)
+        return found
 
-    def is_gone(self, external_id: str, error: PermanentError | AuthError) -> bool:
-        """Whether a write was refused with `error` because the record is gone."""
-        if error.status != FORBIDDEN:
-            return isinstance(error, PermanentError) and error.reason == "gone"
+    def own(self, external_id: str) -> FoundRecord | None:
+        """Likewise; None also where its address shows another record: it was merged into that one."""
+        found = self.get(external_id)
+        return None if found is None or found.other_id is not None else found
+
+    def is_gone(self, external_id: str, error: PermanentError | AuthError, verb: str) -> bool:
+        """Whether a write was refused with `error` because the record is gone. `verb`: what was refused, as "deleted".
+
+        MustWait where the write says so, and the record can still be read: in the end a dead letter.
+        """
+        is_forbidden = error.status == FORBIDDEN
+        if not is_forbidden and not (isinstance(error, PermanentError) and error.reason == "gone"):
+            return False
         if self._reads:
-            return self.get(external_id) is None
-        self._prove(external_id, error)
+            if self.own(external_id) is None:
+                return True
+            if is_forbidden:
+                return False
+            raise self._unwritable(external_id, error, verb) from error
+        if is_forbidden:
+            self._prove(external_id, error)
         return True
+
+    def _unwritable(self, external_id: str, error: PermanentError | AuthError, verb: str) -> MustWait:
+        said = f"{error}, though the record can be read"
+        refused = PermanentError(
+            f"{said}: the connection's user may see it there, but its right to have it {verb} may be lacking; give it"
+            " that right, then `sorbus dlq requeue`",
+            reason="refused",
+            value=external_id,
+            words=error.words if isinstance(error, PermanentError) else None,
+            status=error.status,
+        )
+        limit = max(_UNTIL_GONE, self._resource.settle.total_seconds())
+        later = f"{said}; it will be retried while other records continue"
+        return MustWait(later, why="reference", limit=limit, refused=refused)
+
+    def _confirm(self, external_id: str) -> None:
+        """TransientError where others of ours aren't found either, and the list contradicts that: a gateway's 404."""
+        others = self._crosswalk.others(external_id, _OTHERS)
+        if self._reads_one(others):
+            return
+        said = f"{self._name} {external_id} isn't found"
+        later = "the application may be being deployed, or base_url is another's; it will be asked again"
+        with self._lock:
+            try:
+                shown = self._shown(anew=not others) or frozenset()
+            except PermanentError as error:
+                if error.reason != "gone":
+                    raise
+                raise TransientError(f"{said}, nor is the list: {error}; {later}") from error
+        if there := sorted(shown.intersection((external_id, *others))):
+            raise TransientError(f"{said}, though the list shows {', '.join(there)}, which can't be read; {later}")
 
     def _prove(self, external_id: str, error: PermanentError | AuthError) -> None:
         """Raises `error`, or why many at once are not believed, unless the record is proven to be gone."""
@@ -101,8 +154,7 @@ class Presence:
             return None
         if not anew and time.monotonic() - self._listed_at < _FRESH:
             return self._listed
-        found: set[str] = set()
-        after, read = None, 0
+        whole, live, after = WholeList(), set[str](), None
         while True:
             try:
                 page = self._api.page(self._name, after=after)
@@ -110,11 +162,12 @@ class Presence:
                 if error.status != FORBIDDEN:
                     raise
                 return None
-            read += len(page.records)
-            found |= {str(read_path(one, self._resource.id)) for one in page.records if isinstance(one, dict)}
+            ids = [(id, one) for one in page.records if (id := read_path(one, self._resource.id)) is not None]
+            whole.add(page, [str(id) for id, _ in ids])
+            live |= {str(id) for id, one in ids if not is_deleted(self._resource, one)}
             after = page.after
-            if read > self._most or (after is None and page.total is not None and read < page.total):
+            if len(whole.seen) > self._most or (after is None and whole.why_short):
                 return None
             if after is None:
-                self._listed, self._listed_at = frozenset(found), time.monotonic()
+                self._listed, self._listed_at = frozenset(live), time.monotonic()
                 return self._listed

@@ -48,7 +48,7 @@ class Retirer:
                 return self._api.merge(self._resource, external_id, survivor)
             self._api.delete(self._resource, external_id, current=current)
         except PermanentError as error:
-            if error.reason != "gone":
+            if error.reason != "gone" or self._is_there(external_id):
                 raise
         return self._left(survivor)
 
@@ -68,6 +68,11 @@ class Retirer:
                 value=external_id,
             )
         return False
+
+    def _is_there(self, external_id: str) -> bool:
+        """Whether the double can still be read: a write that finds nothing may lack the right to it."""
+        found = self._api.get(self._resource, external_id) if self._reads else None
+        return found is not None and found.other_id is None
 
     def _left(self, survivor: str) -> str:
         """The id that the survivor's own address shows: a merge whose answer was lost may have given it a new one."""

@@ -27,7 +27,9 @@ _GRACE = 2.0
 _SOON, _PATIENCE = 0.3, 1.0
 """Seconds until a record is tried again, and after which it waits aside, so that others go on."""
 _LOOK_EVERY = 2.0
-_UNCERTAIN = ("too large", "uncertain")
+UNCERTAIN = ("too large", "uncertain")
+REDIRECTS = range(300, 400)
+"""Reasons and statuses of answers from which whether a write was carried out can't be read."""
 
 
 class NotSeenYet(Unfinished):
@@ -129,7 +131,7 @@ class TwoWayWrites:
             raise MustWait(
                 f"{id} in {self._system}: a request without an answer may still be carried out", why="reference"
             )
-        found = self._api.get(self._resource, external_id)
+        found = self._own(external_id)
         if found is None:
             if is_answered and open.before is None:
                 raise self._later(id, f"{self._system} has made it, and doesn't show it yet")
@@ -182,7 +184,7 @@ class TwoWayWrites:
         self._writes.suspect(id, suspects)
         fields = {path: sent for path, sent in open.sent.items() if any(path in one for one in suspects)}
         self._sent(id, external_id, body(fields, found.record), found, cancels=False)
-        after = self._api.get(self._resource, external_id)
+        after = self._own(external_id)
         if after is None:
             self._writes.cancel(id)
             return
@@ -194,6 +196,11 @@ class TwoWayWrites:
                 theirs.append(_written(ours, {path: suspect[path] for path in (*changed, *times) if path in suspect}))
         self._close(id, external_id, open.version, before, open.sent, after.record, theirs)
 
+    def _own(self, external_id: str) -> FoundRecord | None:
+        """The record; None where it is gone, or was merged into the one that its address shows."""
+        found = self._api.get(self._resource, external_id)
+        return None if found is None or found.other_id is not None else found
+
     def _sent(
         self, id: str, external_id: str, fields: Record, current: FoundRecord, *, cancels: bool = True
     ) -> Record | None:
@@ -201,7 +208,8 @@ class TwoWayWrites:
         try:
             return self._api.update(self._resource, external_id, fields, current=current)
         except (Contended, PermanentError, AuthError, Unfinished) as error:
-            if cancels and not (isinstance(error, PermanentError) and error.reason in _UNCERTAIN):
+            is_open = isinstance(error, PermanentError) and (error.reason in UNCERTAIN or error.status in REDIRECTS)
+            if cancels and not is_open:
                 self._writes.cancel(id)
             raise
         except TransientError:

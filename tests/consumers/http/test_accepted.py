@@ -140,3 +140,23 @@ def test_a_persons_new_one_that_is_accepted_is_not_made_twice(house: House) -> N
     waits(house, consumer)
     waits(house, consumer)
     assert house.faulty.count("POST", "/contacts") == 1
+
+
+@pytest.mark.parametrize("way", ["marker", "match", "reading", "list"])
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_creation_that_is_answered_with_a_redirect_is_made_once(house: House, way: str, status: int) -> None:
+    """303 leads to what was made (RFC 9110, section 15.4.4); the others may lead to a page to log in on."""
+    consumer = consumer_of(house, way)
+
+    def raw(method: str, path: str, _parameters: dict[str, str]) -> Response | None:
+        if method != "POST" or path != "/contacts":
+            return None
+        our_id = {"our_id": "c1"} if way == "marker" else {}
+        made = house.faulty.add(name="Ada", email="ada@example.test", **our_id)
+        return Response("", status, {"location": f"/contacts/{made}"})
+
+    house.faulty.raw = raw
+    done = house.deliver(consumer, event("c1", 1, contact("Ada")))
+    assert done.reasons == ({} if status == 303 else {0: "uncertain"})
+    assert house.deliver(consumer, event("c1", 1, contact("Ada")), again=True).refused == {}
+    assert [house.linked("c1")] == list(house.faulty.contacts())

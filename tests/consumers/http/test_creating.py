@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
+import httpx
 import pytest
 
 from sorbus.connector import Delivery
 from sorbus.consumers.http.consumer import HttpConsumer
-from sorbus.errors import TransientError, Unfinished
+from sorbus.errors import PermanentError, TransientError, Unfinished
+from sorbus.http_api.interface import Answer
+from sorbus.http_api.transport import HttpTransport
 from sorbus.identity.candidates import Candidates, Decision
 from tests.consumers.http.house import House, contact, event
 from tests.http_api.faulty import DESCRIBED
@@ -199,3 +202,23 @@ def test_what_was_sent_without_a_value_to_match_by_is_looked_for_in_the_list(hou
     settle(house, consumer, [event("c1", 1, contact("Ada", city="Oslo"))])
     assert house.faulty.count("POST") == 1
     assert house.linked("c1") == "1"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_record_whose_answer_can_never_be_read_is_made_once(
+    house: House, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy compresses answers in a way that nobody asked for: each try ends in the same way."""
+    read = HttpTransport._read
+
+    def unreadable(self: HttpTransport, request: httpx.Request, doing: str) -> Answer:
+        found = read(self, request, doing)
+        if request.method == "POST":
+            raise PermanentError(f"{doing}: encodes its answer as 'br'", reason="too large")
+        return found
+
+    monkeypatch.setattr(HttpTransport, "_read", unreadable)
+    consumer = consumer_of(house, way)
+    for again in (False, True, True):
+        house.deliver(consumer, event("c1", 1, contact("Ada")), again=again)
+    assert [write.did for write in house.faulty.writes].count("create") == 1

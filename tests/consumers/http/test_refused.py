@@ -50,3 +50,11 @@ def test_a_creation_that_failed_and_names_its_record_is_looked_for(house: House)
     house.faulty.add(**contact("Ada"), our_id="c1")
     assert house.deliver(consumer, event("c1", 1, contact("Ada"))).refused == {}
     assert house.faulty.count("POST") == 1
+
+
+def test_a_value_that_the_state_can_hardly_hold_stops_no_other(house: House) -> None:
+    consumer = house.opened(target={"marker": ""})
+    odd = event("a", 1, contact("A\0B", email="a@example.test"))
+    done = house.deliver(consumer, odd, event("b", 1, contact("Bea")))
+    assert set(done.refused) <= {0}
+    assert "Bea" in house.there()

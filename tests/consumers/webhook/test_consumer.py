@@ -223,3 +223,9 @@ def test_a_preview_shows_the_data_and_posts_nothing(sender: Sender) -> None:
     assert sender.consumer.preview(make("1", 0, {"name": "a"})).action == "older"
     assert sender.consumer.preview(make("1", 2, None)).action == "delete"
     assert len(sender.receiver.posts) == 1
+
+
+def test_an_answer_that_never_ends_is_the_endpoint_s_fault(sender: Sender) -> None:
+    sender.receiver.answer = lambda _: Reply(500, {"content-length": "100000000"}, b"x" * 100_000)
+    with pytest.raises(Undecided, match="500"):
+        sender.names(1, {"1": "a"})
