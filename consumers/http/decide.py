@@ -5,10 +5,10 @@ It only reads, so that a preview is the same decision, not carried out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sorbus.conflict.store import Conflicts, Contest, Standing
+from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.actions import (
     Action,
@@ -16,14 +16,14 @@ from sorbus.consumers.http.actions import (
     Ask,
     Create,
     Forget,
-    Hold,
     LinkTo,
     Note,
     Remove,
     UpdateRecord,
     Wait,
 )
-from sorbus.consumers.http.compare import Fields, differing, same
+from sorbus.consumers.http.compare import Fields, differing
+from sorbus.consumers.http.differences import Differences
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
@@ -72,8 +72,8 @@ class Decider:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options, self._description = flow.flow, flow.options, description
         self._presence, self._shape, self._finder, self._matcher = presence, shape, finder, matcher
-        self._crosswalk, self._candidates, self._conflicts = crosswalk, candidates, conflicts
-        self._asks = flow.flow.on_conflict == "ask"
+        self._crosswalk, self._candidates = crosswalk, candidates
+        self._differences = Differences(flow.flow.to, shape, conflicts, asks=flow.flow.on_conflict == "ask")
         self._reads, self._two_way, self._kept = reads, two_way, kept
 
     def decide(self, delivery: Delivery, wanted: Wanted | None, link: Link | None, *, again: bool = False) -> Action:
@@ -132,7 +132,9 @@ class Decider:
             return Forget("the application decides which records there are, and has it no more")
         if current is None:
             return self._missing(id, wanted, link.external_id)
-        changes = self._changes(id, wanted.fields, current, link.sent)
+        if current.other_id is not None:
+            return self._merged(id, wanted, link.external_id, current.other_id, current)
+        changes = self._differences.changes(id, wanted.fields, current, link.sent)
         if self._two_way:
             made = self._kept(id, link.external_id) if self._kept is not None else {}
             changes = {
@@ -142,74 +144,24 @@ class Decider:
             return Note("the application has these values already", wanted.fields, current)
         if self._two_way:
             return UpdateRecord("the merge has other values", link.external_id, changes, wanted.fields, current)
-        return self._changed(id, link, changes, wanted.fields, current)
+        return self._differences.decide(id, link, changes, wanted.fields, current)
 
-    def _changed(self, id: str, link: Link, changes: Fields, wanted: Fields, current: FoundRecord) -> Action:
-        """What to do about values that differ: ours to send, or changed there by people."""
-        assert link.external_id is not None
-        standing = self._conflicts.standing(id)
-        kept = {
-            path: read_path(current.record, path)
-            for path in changes
-            if (verdict := standing.verdicts.get(path)) is not None
-            and verdict.state == "keep"
-            and self._same(path, verdict.ours, wanted.get(path))
-        }
-        changes = {path: value for path, value in changes.items() if path not in kept}
-        fields = {**wanted, **kept}
-        if not changes:
-            return Note(f"a person keeps what the application has in {', '.join(kept)}", fields)
-        contests = tuple(self._contests(changes, link, current, standing))
-        asked = tuple(one for one in contests if not self._is_decided(one, standing)) if self._asks else ()
-        if asked:
-            names = ", ".join(one.field for one in asked)
-            return Hold(f"{names} was changed in {self._flow.to} by hand", link.external_id, asked)
-        why = "it differs from its owner's"
-        return UpdateRecord(why, link.external_id, changes, fields, current, contests)
-
-    def _contests(self, changes: Fields, link: Link, current: FoundRecord, standing: Standing) -> Iterator[Contest]:
-        """Fields whose value is neither ours of last time nor ours of now, nor one that was under way."""
-        sent = link.sent
-        for path, ours in changes.items():
-            if not isinstance(sent, dict) or path not in sent or path in standing.rewritten or self._is_hidden(path):
-                continue
-            theirs = read_path(current.record, path)
-            if not any(self._same(path, value, theirs) for value in (sent[path], *link.sending.get(path, ()))):
-                yield Contest(path, sent[path], theirs, ours)
-
-    def _is_decided(self, contest: Contest, standing: Standing) -> bool:
-        """Whether a person has seen what people made of it there: the owner's newer value goes over that, too."""
-        verdict = standing.verdicts.get(contest.field)
-        if verdict is None or verdict.state not in ("overwrite", "keep"):
-            return False
-        return self._same(contest.field, verdict.theirs, contest.theirs)
-
-    def _same(self, path: str, ours: Json, theirs: Json) -> bool:
-        return same(ours, theirs, self._shape.resource.fields.get(path), self._shape.items.get(path))
-
-    def _changes(self, id: str, fields: Fields, current: FoundRecord, sent: Json) -> Fields:
-        """The fields to send. A record without our mark gets it, unless people use that field.
-
-        What can't be read is compared with what was `sent` last, and goes along with a whole record.
-        """
-        resource = self._shape.resource
-        changes = differing(fields, current.record, resource.fields, self._shape.items)
-        hidden = {path: value for path, value in fields.items() if self._is_hidden(path) and not self._is_fixed(path)}
-        is_whole = bool(changes) and resource.update is not None and not resource.update.partial
-        was = sent if isinstance(sent, dict) else {}
-        changes |= {path: value for path, value in hidden.items() if is_whole or path not in was or was[path] != value}
-        marker = self._shape.marker
-        if marker and marker not in fields and not self._is_fixed(marker) and not read_path(current.record, marker):
-            changes = {**changes, marker: id}
-        return changes
-
-    def _is_hidden(self, path: str) -> bool:
-        field = self._shape.resource.fields.get(path)
-        return field is not None and field.write_only
-
-    def _is_fixed(self, path: str) -> bool:
-        field = self._shape.resource.fields.get(path)
-        return field is not None and (field.once or field.read_only)
+    def _merged(self, id: str, wanted: Wanted, external_id: str, other_id: str, current: FoundRecord) -> Action:
+        """The record's address shows another one, `other_id`: what is written there would be written over that one."""
+        decision = self._candidates.decision_for([id]).get(id)
+        if decision is not None and decision.external_id != external_id:
+            return self._decided(decision, wanted)
+        survivor = Candidate(other_id, self._finder.view(current.record))
+        merged = _merged_words(external_id, other_id)
+        taken = self._finder.taken([survivor], id)
+        if not taken and self._flow.on_duplicate != "create" and self._finder.keys:
+            verdict = self._judge(id, wanted, [survivor]).under(self._flow.on_duplicate)
+            if verdict.action == "link" and verdict.external_id == other_id:
+                return LinkTo(f"{merged}; {verdict.why}", other_id)
+        owner = taken.get(other_id)
+        why = merged if owner is None else f"{merged}; that is {owner}: merge the two at their owner, or make it again"
+        note = () if owner is None else (f"is {owner} already",)
+        return Ask(why, "duplicate", (Alike(other_id, 99, (merged, *note)),), [survivor])
 
     def _unlinked(self, id: str, wanted: Wanted) -> Action:
         decision = self._candidates.decision_for([id]).get(id)
@@ -237,7 +189,7 @@ class Decider:
     def _decided(self, decision: Decision, wanted: Wanted) -> Action:
         if decision.external_id is None:
             return Create("a person decided that it is a new one", wanted.fields)
-        if self._reads and self._presence.get(decision.external_id) is None:
+        if self._reads and self._presence.own(decision.external_id) is None:
             return Ask(f"{decision.external_id}, which a person chose, is not there any more", "duplicate")
         return LinkTo("a person decided so", decision.external_id)
 
@@ -352,7 +304,7 @@ class Decider:
 
     def _is_made(self, id: str, wanted: Wanted | None, external_id: str, sent: Fields) -> bool:
         """Whether what an answer named is a record that holds what was sent, and nobody else's."""
-        current = self._presence.get(external_id) if self._reads else None
+        current = self._presence.own(external_id) if self._reads else None
         if current is None or not self._is_free(id, external_id):
             return False
         one = Candidate(external_id, self._finder.view(current.record))
@@ -401,7 +353,7 @@ class Decider:
     def _returned(self, id: str, wanted: Wanted, link: Link) -> Action:
         """Its owner has it again; the application may have it still (a soft delete, or deletes that are ignored)."""
         if link.external_id is not None and self._reads and self._is_free(id, link.external_id):
-            current = self._presence.get(link.external_id)
+            current = self._presence.own(link.external_id)
             if current is not None:
                 return LinkTo("its owner has it again", link.external_id)
         return self._unlinked(id, wanted)
@@ -410,7 +362,7 @@ class Decider:
         """Whether a record that was deleted there is there again, and nobody else's."""
         if link.external_id is None or not self._reads or not self._is_free(id, link.external_id):
             return False
-        return self._presence.get(link.external_id) is not None
+        return self._presence.own(link.external_id) is not None
 
     def _is_free(self, id: str, external_id: str) -> bool:
         ours = self._crosswalk.data_type, id
@@ -424,20 +376,34 @@ class Decider:
         if link.state == "intended":
             return self._intended(id, None, link)
         assert link.external_id is not None
+        current = self._presence.get(link.external_id) if self._reads else None
+        if self._reads and current is None:
+            return Forget("it is gone there already")
+        if current is not None and current.other_id is not None:
+            return self._merged_away(id, link.external_id, current.other_id)
         if self._flow.deletes == "soft":
             changes: Fields = dict(self._options.deleted)
-            current = self._presence.get(link.external_id) if self._reads else None
-            if self._reads and current is None:
-                return Forget("it is gone there already")
             left = (
                 differing(dict(changes), current.record, self._shape.resource.fields, {}) if current else dict(changes)
             )
             return Remove("its owner has deleted it", link.external_id, current, left)
-        needs = self._shape.resource.revision or self._shape.resource.etag
-        current = self._presence.get(link.external_id) if needs and self._reads else None
-        if needs and self._reads and current is None:
-            return Forget("it is gone there already")
         return Remove("its owner has deleted it", link.external_id, current)
+
+    def _merged_away(self, id: str, external_id: str, other_id: str) -> Action:
+        """Its owner has deleted what people have merged into another record there: that one is never deleted for it."""
+        merged = _merged_words(external_id, other_id)
+        if not self._is_free(id, other_id):
+            return Forget(f"{merged}; that is another record's")
+        raise PermanentError(
+            f"{merged}; whether {other_id} holds another record, too, isn't known, so it isn't deleted: if it doesn't,"
+            f" delete it in {self._flow.to}, `sorbus crosswalk unlink` {id}, and requeue this",
+            reason="duplicate",
+            value=other_id,
+        )
+
+
+def _merged_words(external_id: str, other_id: str) -> str:
+    return f"{external_id} is {other_id} there, merged into it or another name of it"
 
 
 def is_settled(delivery: Delivery, link: Link | None, *, again: bool) -> bool:

@@ -76,7 +76,7 @@ class Previewer:
         if link is None or link.state != "linked" or link.external_id is None:
             return None
         found = self._api.get(self._resource, link.external_id)
-        if found is None:
+        if found is None or found.other_id is not None:
             return None
         fields = self._shape.resource.fields
         return {path: _meant(read_path(found.record, path), field) for path, field in fields.items()}

@@ -156,7 +156,8 @@ def test_a_record_that_cannot_be_read_agrees_with_nothing(make_http_line: Callab
         "500": JSONResponse({"message": "boom"}, 500),
         "no JSON": Response("<html>", 200, media_type="text/html"),
         "no record": JSONResponse({"contact": [1]}),
-        "other values": JSONResponse({"contact": {"id": 1, "name": 7, "city": {"x": []}, "our_id": "g6"}}),
+        "other values": JSONResponse({"contact": {"name": 7, "city": {"x": []}, "our_id": "g6"}}),
+        "another record": JSONResponse({"contact": {"id": 1, "name": "n0", "city": "Oslo", "our_id": "g0"}}),
     }
     with line.delivering():
         externals = _delivered(line, 20)
@@ -170,7 +171,11 @@ def test_a_record_that_cannot_be_read_agrees_with_nothing(make_http_line: Callab
         _change_map(line, requests_a_day=1000)
         found = _reconcile(line)
         kinds = {kind: _kinds(found)[f"g{number}"] for number, kind in enumerate(answers)}
-        assert kinds == dict.fromkeys(answers, "unread") | {"404": "missing", "other values": "different"}
+        assert kinds == dict.fromkeys(answers, "unread") | {
+            "404": "missing",
+            "other values": "different",
+            "another record": "stale",
+        }
         assert found["compared"] == 20
         assert all(one["why"] for one in found["differences"] if one["kind"] == "unread")
         left = _reconcile(line, "--heal", "--dry-run")["heal"]["left"]
