@@ -47,7 +47,7 @@ def test_a_connection_that_breaks_is_said_in_one_line(stack: Addresses) -> None:
 def test_a_value_that_the_driver_does_not_send_is_no_server_that_is_away(stack: Addresses) -> None:
     with (
         psycopg.connect(stack.database, autocommit=True) as session,
-        pytest.raises(PermanentError, match="looking: PostgreSQL rejects it: .*NUL"),
+        pytest.raises(PermanentError, match=r"looking: PostgreSQL rejects it: .*NUL"),
         postgres_errors("looking"),
     ):
         session.execute("select %s", ["x\0y"])

@@ -204,7 +204,7 @@ def test_what_was_sent_without_a_value_to_match_by_is_looked_for_in_the_list(hou
     assert house.linked("c1") == "1"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "key alone"])
 def test_a_record_whose_answer_can_never_be_read_is_made_once(
     house: House, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +218,8 @@ def test_a_record_whose_answer_can_never_be_read_is_made_once(
         return found
 
     monkeypatch.setattr(HttpTransport, "_read", unreadable)
-    consumer = consumer_of(house, way)
+    alone = house.opened(target={"marker": ""}, on_duplicate="create") if way == "key alone" else None
+    consumer = alone or consumer_of(house, way)
     for again in (False, True, True):
         house.deliver(consumer, event("c1", 1, contact("Ada")), again=again)
     assert [write.did for write in house.faulty.writes].count("create") == 1

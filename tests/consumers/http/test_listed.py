@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, Response
@@ -18,7 +19,7 @@ from tests.http_api.short_lists import CUTS, short_pages
 PEOPLE = [{"name": f"P {n}", "email": f"p{n}@example.test"} for n in range(25)]
 
 
-def consumer_of(house: House, **changes: object) -> HttpConsumer:
+def consumer_of(house: House, **changes: Any) -> HttpConsumer:
     return house.opened(resource="unsearchable", resources=short_pages(), target={"marker": ""}, **changes)
 
 

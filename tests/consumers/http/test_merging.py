@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from starlette.responses import JSONResponse
 
 from sorbus.abilities import SupportsMerge
 from sorbus.errors import PermanentError
@@ -12,6 +13,7 @@ from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.merged import MergedRecords
 from tests.consumers.http.house import House, contact, event
 
+WAYS: tuple[Literal["merge", "delete"], ...] = ("merge", "delete")
 ADA = {"name": "Ada", "email": "ada@example.test"}
 
 
@@ -101,3 +103,15 @@ def test_what_was_merged_by_hand_is_not_taken_away_with_its_survivor(
 
 def test_an_application_without_merging_says_so(house: House) -> None:
     assert house.opened(resource="unsearchable").ways() == {"delete"}
+
+
+def test_a_double_that_can_still_be_read_is_not_taken_away(house: House) -> None:
+    """404 where the right to delete is lacking."""
+    house.faulty.add_many([{"name": "Ada"}, {"name": "A."}])
+    consumer = house.opened()
+    house.faulty.raw = lambda method, _path, _parameters: (
+        JSONResponse({"message": "Not Found"}, 404) if method not in ("GET", "PUT") else None
+    )
+    for way in WAYS:
+        with pytest.raises(PermanentError, match="404"):
+            consumer.retire("2", "1", way)

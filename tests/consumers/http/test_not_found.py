@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, Response
@@ -14,7 +15,7 @@ from tests.consumers.http.house import House, contact, event
 NOT_FOUND = {"message": "no Route matched with those values"}
 
 
-def ours(house: House, **changes: object) -> HttpConsumer:
+def ours(house: House, **changes: Any) -> HttpConsumer:
     consumer = house.opened(**changes)
     done = house.deliver(consumer, event("a", 1, contact("Anna")), event("b", 1, contact("Bea")))
     assert done.refused == {}
