@@ -20,13 +20,18 @@ from sorbus.producers.record_keys import record_id
 
 _LONGEST_ID = 1000
 _TRANSACTION = {"status", "id", "event_count", "data_collections"}
+_ENVELOPE = {
+    "before", "after", "source", "op", "ts_ms", "ts_us", "ts_ns", "transaction", "message", "patch", "filter",
+    "updateDescription",
+}  # fmt: skip
 Row = dict[str, Any]
 
 
 class RowChange(NamedTuple):
     """A row's new state `row`, None if it was deleted. `known`: its values, or those of the deleted row, if told.
 
-    `occurred_at`: microseconds since 1970, None where it isn't said.
+    `occurred_at`: microseconds since 1970, None where it isn't said. `before`: an updated row's values until then, if
+    told.
     """
 
     row: Row | None
@@ -34,6 +39,7 @@ class RowChange(NamedTuple):
     schema: Schema | None
     occurred_at: int | None
     is_snapshot: bool
+    before: Row | None = None
 
 
 class AllGone(NamedTuple):
@@ -61,7 +67,7 @@ def _event_of(content: Content, options: DebeziumSource) -> RowChange | AllGone 
     raw, schema = content.raw, content.schema
     if not isinstance(raw, dict):
         raise PermanentError("the message's value is no record", reason="not canonical")
-    if "op" not in raw or not ("after" in raw or "before" in raw or raw["op"] in ("t", "m")):
+    if not is_envelope(content):
         return _flattened(raw, schema, options)
     occurred_at = _moment(raw)
     match raw["op"]:
@@ -85,9 +91,23 @@ def _event_of(content: Content, options: DebeziumSource) -> RowChange | AllGone 
                     " change_streams_update_full",
                     reason="not canonical",
                 )
-            row = _row(after, inside, options)
-            return RowChange(row, row, inside, occurred_at, is_snapshot=op == "r")
+            row, known = _row(after, inside, options), raw.get("before")
+            before = _row(known, _field(schema, "before"), options) if isinstance(known, dict) else None
+            return RowChange(row, row, inside, occurred_at, is_snapshot=op == "r", before=before)
     raise PermanentError(f"the message's op {shown(raw['op'])} is not c, u, r, d, t or m", reason="not canonical")
+
+
+def is_envelope(content: Content) -> bool:
+    """Whether a value tells of a change in Debezium's envelope; a flattened row may have columns of the same names."""
+    raw, name = content.raw, str((content.schema or {}).get("name") or "")
+    if not isinstance(raw, dict) or "op" not in raw or name.endswith(".Value"):
+        return False
+    if name.endswith(".Envelope"):
+        return True
+    source = raw.get("source")
+    if isinstance(source, dict) and "connector" in source:
+        return True
+    return raw.keys() <= _ENVELOPE and any(isinstance(raw.get(part), dict) for part in ("source", "before", "after"))
 
 
 def id_of(key: Content | None, row: Row | None, options: DebeziumSource) -> bytes:
@@ -117,9 +137,11 @@ def _key_values(key: Content | None, row: Row | None, options: DebeziumSource) -
     given = None if key is None or key.raw is None else value_of(key.raw, key.schema, options.unavailable)
     if options.key:
         told = row if row is not None else given
-        if not isinstance(told, dict):
-            raise _no_id(f"the message has no values of {', '.join(options.key)}")
-        return [told.get(name) for name in options.key]
+        lacks = [name for name in options.key if not isinstance(told, dict) or name not in told]
+        if lacks or not isinstance(told, dict):
+            what = "key" if row is None else "row"
+            raise _no_id(f"the message's {what} has no {', '.join(lacks)}, of which `key:` makes it")
+        return [told[name] for name in options.key]
     if given is None:
         raise _no_id("the message has no key; name the columns with `key:`")
     if not isinstance(given, dict):

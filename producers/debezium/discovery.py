@@ -12,7 +12,7 @@ from sorbus.bus.registry import open_registry
 from sorbus.bus.topic_facts import topic_facts, topic_ids
 from sorbus.bus.topic_reader import TopicMessage, TopicReader
 from sorbus.errors import PermanentError, TransientError
-from sorbus.producers.debezium.change_event import RowChange, event_of
+from sorbus.producers.debezium.change_event import RowChange, event_of, is_envelope
 from sorbus.producers.debezium.connect_values import Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
@@ -89,8 +89,7 @@ def _look(topic: str, message: TopicMessage, formats: Formats) -> tuple[bool, Re
         key = formats.read(message.key) if message.key is not None else None
     except PermanentError:
         return True, None
-    is_theirs = isinstance(content.raw, dict) and {"op", "source"} <= content.raw.keys()
-    if isinstance(event, RowChange) and event.row is not None and is_theirs:
+    if isinstance(event, RowChange) and event.row is not None and is_envelope(content):
         return True, Resource(topic, _fields(event.row, event.schema), _key(key))
     return False, None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import cast
 
 from pydantic import BaseModel
@@ -29,7 +30,8 @@ from sorbus.errors import LostPosition, TransientError, Unfinished
 from sorbus.producers.debezium.discovery import discover_topics
 from sorbus.producers.debezium.formats import Formats
 from sorbus.producers.debezium.options import DebeziumSource
-from sorbus.producers.debezium.read_again import read_again
+from sorbus.producers.debezium.ordered_reader import OrderedReader
+from sorbus.producers.debezium.read_again import Emptied, read_again
 from sorbus.producers.debezium.topic_stream import Outcome, TopicStream
 
 _SLICE = 0.5
@@ -50,11 +52,15 @@ class DebeziumProducer:
         """MapError where a mapping doesn't fit."""
         assert isinstance(system.connection, KafkaConnection)
         self._system, self._settings = system, system.connection.settings()
-        self._streams = {stream.options.topic: stream for stream in (TopicStream(one, system.name) for one in sources)}
+        self._streams: dict[str, list[TopicStream]] = {}
+        """Topic -> the data types that are read from it."""
+        for source in sources:
+            stream = TopicStream(source, system.name)
+            self._streams.setdefault(stream.options.topic, []).append(stream)
         registry = open_registry(self._settings)
         self._formats = Formats(registry.schema if registry is not None else None)
         self._cluster: ClusterTopics | None = None
-        self._reader: TopicReader | None = None
+        self._reader: OrderedReader | None = None
         self._drift: DriftWatch | None = None
         self._ids: dict[str, str] = {}
         self._begins: Offsets = {}
@@ -64,16 +70,19 @@ class DebeziumProducer:
         self._stamped_at = 0.0
         self._last = 0
         self._checked_at = 0.0
-        self._waiting: deque[tuple[str, TopicMessage]] = deque()
-        self._previous: dict[tuple[str, int], tuple[bytes | None, bool]] = {}
-        """Of each partition: the key of the message before, and whether it was a delete."""
+        self._waiting: deque[tuple[TopicStream, TopicMessage, bool]] = deque()
+        """Whether it is the last data type that the message is for."""
+        self._deleted: dict[str, list[str]] = {}
+        """Data type -> of each partition: the key's digest, if the message before told of a delete."""
+        self._emptied: dict[str, Emptied] = {}
+        """Topics of several partitions whose table was emptied -> where that was told last."""
         self._owed: dict[str, set[bytes] | None] = {}
-        """Topic -> ids that are to be read again; None: all."""
-        self._again: tuple[str, Iterator[TopicMessage | None]] | None = None
+        """Data type -> ids that are to be read again; None: all."""
+        self._again: tuple[TopicStream, Iterator[TopicMessage | None]] | None = None
         self._left: dict[str, dict[str, object]] = {}
         """Topics that have left the map, as they were read: what comes back goes on there, or has lost its position."""
         self._again_all = False
-        """Whether all records of that topic are read again."""
+        """Whether all records of that data type are read again."""
         self._count = 0
 
     @classmethod
@@ -96,7 +105,7 @@ class DebeziumProducer:
     def open(self, position: Position | None) -> None:
         """Resumes at the stored offsets. TransientError, AuthError, LostPosition."""
         self._drift = DriftWatch.of(self._system.name, self._system.topic_prefix)
-        for stream in self._streams.values():
+        for stream in self._all():
             stream.begin(self._drift)
         self._cluster = ClusterTopics(self._settings, "see whether Debezium runs, and what it calls it")
         facts = self._cluster.facts(list(self._streams))
@@ -106,11 +115,13 @@ class DebeziumProducer:
         topics = cast("dict[str, dict[str, object]]", stored.get("topics") or {})
         self._left = {topic: kept for topic, kept in topics.items() if topic not in self._streams}
         owed = cast("list[str]", stored.get("owed") or [])  # a resnapshot was under way
-        self._owed |= {topic: None for topic in owed if topic in self._streams}
+        self._owed |= {stream.name: None for topic in owed for stream in self._streams.get(topic, ())}
         kept = self._cluster.deletes_kept(list(self._streams))
         for topic, found in facts.items():
             self._ids[topic], self._begins[topic] = found.id, list(found.begins)
             self._offsets[topic], self._read_at[topic] = list(found.begins), [0.0] * len(found.begins)
+            for stream in self._streams[topic]:
+                self._deleted[stream.name] = [""] * len(found.begins)
             if topic not in topics:
                 if any(found.begins):
                     _log.warning(
@@ -124,22 +135,24 @@ class DebeziumProducer:
                 self._lose(why)
                 continue
             self._offsets[topic][: len(before)], self._read_at[topic][: len(before)] = before, read_at
+            self._restore(topic, topics[topic])
         self._checked_at = self._stamped_at = time.monotonic()
-        self._reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets, lost)
+        reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets, lost)
+        self._reader = OrderedReader(reader, self._offsets)
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
         """The newest messages of these records are looked for in the topic."""
-        for topic, stream in self._streams.items():
+        for stream in self._all():
             if stream.name == data_type and ids:
-                owed = self._owed.setdefault(topic, set())
+                owed = self._owed.setdefault(data_type, set())
                 if owed is not None:
                     owed.update(ids)
 
     def resnapshot(self, data_types: Sequence[str]) -> None:
         """The newest message of every record in the topic is published again."""
-        for topic, stream in self._streams.items():
+        for stream in self._all():
             if stream.name in data_types:
-                self._owed[topic] = None
+                self._owed[stream.name] = None
 
     def read(self, wait: float) -> Batch | None:
         """The next messages as changes; None if nothing came within `wait` seconds."""
@@ -148,7 +161,7 @@ class DebeziumProducer:
             return self._read_again()
         self._check()
         if not self._waiting:
-            self._waiting.extend(self._reader.read(wait))
+            self._waiting.extend(self._by_stream(list(self._reader.read(wait))))
         return self._taken() if self._waiting else self._stamped()
 
     def confirm(self, position: Position) -> None:
@@ -182,8 +195,8 @@ class DebeziumProducer:
         is_known: bool | None = None
         data_type = ""
         while self._waiting and len(changes) + len(rejects) < _MOST_CHANGES:
-            topic, message = self._waiting[0]
-            found, is_snapshot = self._outcome(topic, message)
+            stream, message, is_last = self._waiting[0]
+            found, is_snapshot, is_delete, gone = self._outcome(stream, message)
             if isinstance(found, StaleRecordDeletion) and (changes or rejects):
                 break
             is_other = (
@@ -194,16 +207,22 @@ class DebeziumProducer:
             if is_other:
                 break
             self._waiting.popleft()
-            self._offsets[topic][message.partition] = message.offset + 1
-            self._read_at[topic][message.partition] = message.at / 1e6
-            is_delete = isinstance(found, Change) and found.data is None
-            self._previous[topic, message.partition] = message.key, is_delete
+            topic = stream.options.topic
+            if is_last:
+                self._offsets[topic][message.partition] = message.offset + 1
+                self._read_at[topic][message.partition] = message.at / 1e6
+            self._deleted[stream.name][message.partition] = _digest(message.key) if is_delete else ""
+            if gone is not None:
+                changes.append(gone)
             if found is None:
                 continue
             self._last = found.version
             is_known, data_type = is_snapshot, found.data_type
             if isinstance(found, StaleRecordDeletion):
                 sweeps.append(found)
+                if len(self._offsets[topic]) > 1:  # newer rows of other partitions, which were read before, come back
+                    self._emptied[topic] = Emptied(message.partition, message.offset, found.occurred_at)
+                    self._owed[stream.name] = None
                 break
             if isinstance(found, Change):
                 changes.append(found)
@@ -232,36 +251,34 @@ class DebeziumProducer:
         self._stamped_at = time.monotonic()
         self._read_at = {topic: [time.time()] * len(offsets) for topic, offsets in self._offsets.items()}
 
-    def _outcome(self, topic: str, message: TopicMessage) -> Outcome:
-        """A tombstone means nothing after the delete that it follows; alone, when that was compacted away, it is it."""
-        stream = self._streams[topic]
-        if message.value is None:
-            key, is_delete = self._previous.get((topic, message.partition), (None, False))
-            is_told = key == message.key and (is_delete or bool(stream.options.key))
-            is_first = key is None and self._offsets[topic][message.partition] == message.offset
-            if is_told or (is_first and stream.options.key):
-                return None, False
-        return stream.outcome(message, self._next_version(), self._formats)
+    def _outcome(self, stream: TopicStream, message: TopicMessage) -> Outcome:
+        """A tombstone means nothing after the delete that it follows; alone it is the delete."""
+        if message.value is None and self._deleted[stream.name][message.partition] == _digest(message.key):
+            return Outcome(None)
+        made = stream.outcome(message, self._next_version(), self._formats)
+        emptied, found = self._emptied.get(stream.options.topic), made.found
+        if found is not None and emptied is not None and emptied.follows(message, found.occurred_at):
+            return made._replace(found=None, gone=None)
+        return made
 
     def _read_again(self) -> Batch | None:
         """A part of what is owed. Unfinished while nothing is found."""
         if self._again is None:
-            topic, ids = self._owed.popitem()
+            name, ids = self._owed.popitem()
             self._again_all = ids is None
             wanted = None if ids is None else frozenset(ids)
-            stream = self._streams[topic]
-            until = self._offsets[topic]
-            self._again = (
-                topic,
-                read_again(self._settings, stream, self._begins[topic], list(until), wanted, self._formats),
-            )
-        topic, messages = self._again
-        stream, until_time = self._streams[topic], time.monotonic() + _SLICE
+            stream = next(one for one in self._all() if one.name == name)
+            begins, until = self._begins[stream.options.topic], list(self._offsets[stream.options.topic])
+            self._again = stream, read_again(self._settings, stream, begins, until, wanted, self._formats)
+        stream, messages = self._again
+        until_time = time.monotonic() + _SLICE
         changes: list[Change] = []
         rejects: list[RejectedRecord] = []
         for message in messages:
             if message is not None:
-                found, _ = stream.outcome(message, self._next_version(), self._formats)
+                found, _, _, gone = stream.outcome(message, self._next_version(), self._formats)
+                if gone is not None:
+                    changes.append(gone)
                 if isinstance(found, Change):
                     changes.append(found)
                 elif isinstance(found, RejectedRecord):
@@ -275,7 +292,7 @@ class DebeziumProducer:
         if not changes and not rejects:
             if self._again is None:
                 return None
-            raise Unfinished(f"{self._system.name}: {topic} is being read again", retry_after=0.0)
+            raise Unfinished(f"{self._system.name}: {stream.options.topic} is being read again", retry_after=0.0)
         copied = (stream.name, len(changes), len(changes)) if changes else None
         return Batch(changes, rejects, (), self._position(), self._again is None and not self._owed, copied)
 
@@ -284,14 +301,45 @@ class DebeziumProducer:
 
     def _position(self) -> Position:
         topics: dict[str, dict[str, object]] = {
-            topic: {"id": self._ids[topic], "offsets": list(offsets), "read_at": list(self._read_at[topic])}
+            topic: {
+                "id": self._ids[topic],
+                "offsets": list(offsets),
+                "read_at": list(self._read_at[topic]),
+                "deleted": list(self._deleted[self._streams[topic][-1].name]),
+                "emptied": list(self._emptied[topic]) if topic in self._emptied else None,
+                "once": {stream.name: dict(stream.once) for stream in self._streams[topic] if stream.once},
+            }
             for topic, offsets in self._offsets.items()
         }
         topics |= {topic: kept for topic, kept in self._left.items() if topic not in topics}
-        owed = {topic for topic, ids in self._owed.items() if ids is None}
+        owed = {one.options.topic for one in self._all() if self._owed.get(one.name, ()) is None}
         if self._again is not None and self._again_all:
-            owed.add(self._again[0])
+            owed.add(self._again[0].options.topic)
         return cast("Position", {"version": self._last, "topics": topics, "owed": sorted(owed)})
+
+    def _restore(self, topic: str, stored: Mapping[str, object]) -> None:
+        """What else the position keeps of a topic; older ones lack it."""
+        once = cast("dict[str, dict[str, int]]", stored.get("once") or {})
+        deleted = cast("list[str]", stored.get("deleted") or [])
+        for stream in self._streams[topic]:
+            stream.remember(once.get(stream.name, {}))
+            self._deleted[stream.name][: len(deleted)] = deleted
+        if emptied := cast("list[int] | None", stored.get("emptied")):
+            self._emptied[topic] = Emptied(*emptied)
+
+    def _all(self) -> Iterator[TopicStream]:
+        for streams in self._streams.values():
+            yield from streams
+
+    def _by_stream(
+        self, messages: Sequence[tuple[str, TopicMessage]]
+    ) -> Iterator[tuple[TopicStream, TopicMessage, bool]]:
+        """Each data type's messages together, since a batch tells of one snapshot."""
+        for number in range(max(map(len, self._streams.values()))):
+            for topic, message in messages:
+                streams = self._streams[topic]
+                if number < len(streams):
+                    yield streams[number], message, number + 1 == len(streams)
 
     def _check(self) -> None:
         """Now and then: is it still the same topic, and does it hold what isn't read yet?"""
@@ -312,6 +360,10 @@ class DebeziumProducer:
         if self._system.system.on_lost_slot != "resnapshot":
             raise LostPosition(lost(why))
         _log.warning("%s: %s: it is read from its beginning; deleted records may stay", self._system.name, why)
+
+
+def _digest(key: bytes | None) -> str:
+    return blake2b(key or b"", digest_size=8).hexdigest()
 
 
 def lost(why: str) -> str:

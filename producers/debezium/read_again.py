@@ -6,15 +6,31 @@ Two passes, so that of all records only an offset is kept, and none is published
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sorbus.bus.topic_reader import TopicMessage, TopicReader
 from sorbus.errors import PermanentError
-from sorbus.producers.debezium.change_event import AllGone, event_of, id_of
+from sorbus.producers.debezium.change_event import AllGone, NoChange, RowChange, event_of, id_of
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.topic_stream import TopicStream
 from sorbus.settings import Settings
 
 _WAIT = 0.5
+
+
+class Emptied(NamedTuple):
+    """Where a topic tells that its table was emptied, and when that was, in microseconds since 1970."""
+
+    partition: int
+    offset: int
+    at: int
+
+    def follows(self, message: TopicMessage, at: int) -> bool:
+        """Whether the table was emptied after what a message tells, which happened at `at`.
+
+        What happened within the same transaction, such as a table that is filled again, has the same time.
+        """
+        return message.offset < self.offset if message.partition == self.partition else at < self.at
 
 
 def read_again(
@@ -30,35 +46,57 @@ def read_again(
     `ids`: only of these; None: of all.
     """
     newest: dict[bytes, TopicMessage] = {}
-    emptied: list[TopicMessage] = []
+    emptied: list[Emptied] = []
     for message in _messages(settings, stream.options.topic, begins, until):
         if message is None:
             yield None
-        elif isinstance(found := _id_or_end(message, stream, formats), AllGone):
-            emptied.append(message._replace(key=None, value=None))
-        elif ids is None or found in ids:
-            newest[found] = message._replace(key=None, value=None)
+            continue
+        found = _ids_or_end(message, stream, formats)
+        if isinstance(found, AllGone):
+            emptied.append(Emptied(message.partition, message.offset, found.occurred_at or message.at))
+            continue
+        for id in found:
+            known = newest.get(id)
+            is_newer = known is None or known.partition == message.partition or known.at <= message.at
+            if (ids is None or id in ids) and is_newer:
+                newest[id] = message._replace(key=None, value=None)
     wanted = {
-        (one.partition, one.offset) for one in newest.values() if not any(_is_before(one, end) for end in emptied)
+        (one.partition, one.offset)
+        for one in newest.values()
+        if not any(one.partition == end.partition and one.offset < end.offset for end in emptied)
     }
     for message in _messages(settings, stream.options.topic, begins, until) if wanted else ():
-        if message is None or (message.partition, message.offset) in wanted:
-            yield message
+        if message is None:
+            yield None
+        elif (message.partition, message.offset) in wanted:
+            others = [end for end in emptied if end.partition != message.partition]
+            if not others or not any(end.follows(message, _moment(message, stream, formats)) for end in others):
+                yield message
 
 
-def _id_or_end(message: TopicMessage, stream: TopicStream, formats: Formats) -> bytes | AllGone:
-    """Which record a message is of; or that the table was emptied."""
-    known, key = None, None
+def _ids_or_end(message: TopicMessage, stream: TopicStream, formats: Formats) -> list[bytes] | AllGone:
+    """Which records a message is of: two where a column of `key:` changed; or that the table was emptied."""
+    known, key, was = None, None, None
     try:
         key = formats.read(message.key) if message.key is not None else None
         if message.value is not None and (stream.options.key or not _has_id(key, stream)):
             event = event_of(formats.read(message.value), stream.options)
             if isinstance(event, AllGone):
                 return event
-            known = getattr(event, "known", None)
-        return id_of(key, known, stream.options)
+            if isinstance(event, RowChange):
+                known, was = event.known, stream.id_before(event)
+        return [id_of(key, known, stream.options), *([was] if was is not None else [])]
     except PermanentError:
-        return f"no-id:{message.partition}:{message.offset}".encode()
+        return [f"no-id:{message.partition}:{message.offset}".encode()]
+
+
+def _moment(message: TopicMessage, stream: TopicStream, formats: Formats) -> int:
+    """When what a message tells happened."""
+    try:
+        event = event_of(formats.read(message.value), stream.options) if message.value is not None else NoChange()
+    except PermanentError:
+        return message.at
+    return getattr(event, "occurred_at", None) or message.at
 
 
 def _has_id(key: Content | None, stream: TopicStream) -> bool:
@@ -66,11 +104,6 @@ def _has_id(key: Content | None, stream: TopicStream) -> bool:
         return bool(id_of(key, None, stream.options))
     except PermanentError:
         return False
-
-
-def _is_before(one: TopicMessage, end: TopicMessage) -> bool:
-    """Whether the table was emptied after this message; other partitions are ordered by time alone."""
-    return one.offset < end.offset if one.partition == end.partition else one.at <= end.at
 
 
 def _messages(settings: Settings, topic: str, begins: list[int], until: list[int]) -> Iterator[TopicMessage | None]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from sorbus.bus.topic_reader import TopicMessage
 from sorbus.connector import BoundSource, Change, RejectedRecord, StaleRecordDeletion
@@ -17,7 +18,7 @@ from sorbus.http_api.path import parse_path
 from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.moment import placed
 from sorbus.mapping.types import FLOAT, NUMBER
-from sorbus.producers.debezium.change_event import AllGone, NoChange, Row, event_of, id_of
+from sorbus.producers.debezium.change_event import AllGone, NoChange, Row, RowChange, event_of, id_of
 from sorbus.producers.debezium.connect_values import UNAVAILABLE, Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
@@ -28,8 +29,16 @@ _RAW = 20_000
 _log = logging.getLogger(__name__)
 
 
-Outcome = tuple[Change | RejectedRecord | StaleRecordDeletion | None, bool]
-"""What a message means, None for nothing; and whether it repeats a known state."""
+class Outcome(NamedTuple):
+    """What a message means, None for nothing; whether it repeats a known state; whether it tells of a deleted row.
+
+    `gone`: the deletion of the record that the row was until a column of `key:` changed.
+    """
+
+    found: Change | RejectedRecord | StaleRecordDeletion | None
+    is_snapshot: bool = False
+    is_delete: bool = False
+    gone: Change | None = None
 
 
 class TopicStream:
@@ -44,18 +53,27 @@ class TopicStream:
         self._schemaless = False
         probe = JsonShape(source, system, {"": options.resource}, {}, {})
         self._mapped: dict[str, str] = {}
+        self._same: dict[str, str] = {}
+        self.once: dict[str, int] = {}
+        """Columns that fill fields of the same name -> when they were first there, in microseconds since 1970."""
         kinds: dict[str, Kind | None] = {}
         for each in probe.assignments:
             for path in {each.source or "", *(each.rule.uses if each.rule else ())} - {""}:
                 kinds[path] = self._kinds.get(each.into) if each.rule is None else None
-                if each.row is not None:
+                if each.row is None:
+                    self._same[path] = f"{each.into} = {path}"
+                else:
                     made = f"{each.into} = {each.rule.text if each.rule else path}"
                     self._mapped[path] = "; ".join(filter(None, (self._mapped.get(path), made)))
         readers: dict[str, Reader] = {path: partial(self._read, path=path, kind=kind) for path, kind in kinds.items()}
         self._shape = JsonShape(source, system, {"": options.resource}, {}, readers)
-        self._heads = {path: str(parse_path(path)[0]) for path in self._mapped}
+        self._heads = {path: str(parse_path(path)[0]) for path in (*self._same, *self._mapped)}
         self._drift: DriftWatch | None = None
         self._columns: dict[str, str] = {}
+
+    def remember(self, once: Mapping[str, int]) -> None:
+        """What `once` was when the position was stored."""
+        self.once = {path: at for path, at in once.items() if path in self._same}
 
     def begin(self, drift: DriftWatch) -> None:
         """From now on columns that come and go are shown in drift."""
@@ -64,40 +82,63 @@ class TopicStream:
     def outcome(self, message: TopicMessage, version: int, formats: Formats) -> Outcome:
         """What a message means, with this version if it is a change. TransientError while the registry is away."""
         key: Content | None = None
+        is_delete = message.value is None
         try:
             key = formats.read(message.key) if message.key is not None else None
             if message.value is None:
-                return Change(self.name, id_of(key, None, self.options), version, message.at, None), False
+                id = id_of(key, None, self.options)
+                return Outcome(Change(self.name, id, version, message.at, None), is_delete=True)
             event = event_of(formats.read(message.value), self.options)
             if isinstance(event, NoChange):
-                return None, False
+                return Outcome(None)
             occurred_at = event.occurred_at or message.at
             if isinstance(event, AllGone):
-                return StaleRecordDeletion(self.name, version, occurred_at), False
+                return Outcome(StaleRecordDeletion(self.name, version, occurred_at))
+            is_delete = event.row is None
             id = id_of(key, event.known, self.options)
             if event.row is None:
-                return Change(self.name, id, version, occurred_at, None), False
+                return Outcome(Change(self.name, id, version, occurred_at, None), is_delete=True)
+            was = self.id_before(event)
+            gone = Change(self.name, was, version, occurred_at, None) if was not in (None, id) else None
         except PermanentError as error:
-            return self._rejected(message, key, version, error, None), False
+            return Outcome(self._rejected(message, key, version, error, None), is_delete=is_delete)
         except SorbusError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's, and no other may wait for it
             _log.exception("offset %d of %s can't be read", message.offset, self.options.topic)
             why = PermanentError(f"the message can't be read ({type(error).__name__})", reason="not canonical")
-            return self._rejected(message, key, version, why, None), False
+            return Outcome(self._rejected(message, key, version, why, None), is_delete=is_delete)
         try:
-            data = self._encode(event.row, event.schema)
+            data = self._encode(event.row, event.schema, message.at)
         except PermanentError as error:
             raw = json.dumps(_shown(event.row), default=str, ensure_ascii=False).encode(errors="replace")
-            return RejectedRecord(self.name, id, version, occurred_at, raw, error), event.is_snapshot
-        return Change(self.name, id, version, occurred_at, data), event.is_snapshot
+            return Outcome(
+                RejectedRecord(self.name, id, version, occurred_at, raw, error), event.is_snapshot, gone=gone
+            )
+        return Outcome(Change(self.name, id, version, occurred_at, data), event.is_snapshot, gone=gone)
 
-    def _encode(self, row: Row, schema: Schema | None) -> bytes:
+    def id_before(self, event: RowChange) -> bytes | None:
+        """With `key:`, the id that an updated row had before, where the message tells it."""
+        if not self.options.key or event.before is None or event.row is None:
+            return None
+        try:
+            return id_of(None, event.before, self.options)
+        except PermanentError:
+            return None
+
+    def _encode(self, row: Row, schema: Schema | None, at: int) -> bytes:
         self._schemaless = schema is None
+        for path in self._same:
+            if self._heads[path] in row:
+                self.once[path] = min(at, self.once.get(path, at))
         self._tell(row, schema)
-        for path, head in self._heads.items():
-            if head not in row:
+        for path in self._mapped:
+            if self._heads[path] not in row:
                 self._hold(path)
+        if "_id" not in row:  # a MongoDB document leaves out what it doesn't have
+            for path, since in self.once.items():
+                if self._heads[path] not in row and since < at:
+                    self._hold(path)
         return self._shape.encode(row)
 
     def _read(self, value: Json, path: str, kind: Kind | None) -> object:
@@ -117,9 +158,10 @@ class TopicStream:
         return value
 
     def _hold(self, path: str) -> None:
+        mapped = self._reads()
         if self._drift is not None:
-            self._drift.held(self.name, self.options.resource, path, "", self._mapped)
-        into = self._mapped[path].partition(" = ")[0]
+            self._drift.held(self.name, self.options.resource, path, "", mapped)
+        into = mapped[path].partition(" = ")[0]
         raise PermanentError(
             f"field {into}: {path} is no longer in the messages of {self.options.topic}: name the right one in the"
             " mapping sheet, or delete the row, and restart the producer",
@@ -132,7 +174,11 @@ class TopicStream:
         if columns == self._columns or self._drift is None:
             return
         self._columns = columns
-        self._drift.saw(self.name, self.options.resource, columns, self._mapped)
+        self._drift.saw(self.name, self.options.resource, columns, self._reads())
+
+    def _reads(self) -> dict[str, str]:
+        """The columns that the map reads -> what it makes of them; of fields of the same name those that were there."""
+        return {**{path: made for path, made in self._same.items() if path in self.once}, **self._mapped}
 
     def _rejected(
         self, message: TopicMessage, key: Content | None, version: int, error: PermanentError, row: Row | None

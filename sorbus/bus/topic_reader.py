@@ -93,6 +93,20 @@ class TopicReader:
         """Whether every partition has been read to its end."""
         return not self._left
 
+    def is_behind(self, topic: str, partition: int) -> bool:
+        """Whether a partition isn't known to be read to its end."""
+        return (topic, partition) in self._left
+
+    def pause(self, topic: str, partition: int) -> None:
+        """Nothing more of this partition comes until `resume`."""
+        with kafka_errors("reading topics"):
+            self._consumer.pause([TopicPartition(topic, partition)])
+
+    def resume(self, topic: str, partition: int) -> None:
+        """Ends a pause."""
+        with kafka_errors("reading topics"):
+            self._consumer.resume([TopicPartition(topic, partition)])
+
     def read(self, wait: float) -> Iterator[tuple[str, TopicMessage]]:
         """What comes within `wait` seconds, by topic. TransientError, LostPosition."""
         for message in self.messages(wait):

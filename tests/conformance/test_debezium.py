@@ -89,7 +89,8 @@ class TopicThings(Source):
         self.out.flush(30)
 
     def spoil(self, id: str) -> None:
-        after = {"id": id, "name": "spoilt", "made_on": 9_999_999}
+        blank = {str(one["field"]): None for one in COLUMNS}
+        after = {**blank, "id": id, "name": "spoilt", "made_on": 9_999_999}
         self.say(id, {"op": "u", "before": None, "after": after})
         self.out.flush(30)
 

@@ -40,7 +40,7 @@ def tape(source: TopicThings) -> Iterator[InMemoryBus]:
 def test_a_value_that_was_not_logged_is_never_published(tape: InMemoryBus, source: TopicThings) -> None:
     things = {"1": sample(1, note="long"), "2": sample(2)}
     source.put(things)
-    source.say("1", {"op": "u", "after": {"id": "1", "name": "new", "note": PLACEHOLDER}})
+    source.say("1", {"op": "u", "after": {"id": "1", **blank("new"), "note": PLACEHOLDER}})
     source.put({"3": sample(3)})
     tape.until(lambda: "3" in tape.live() and "1" in tape.rejected, lambda: str(tape.rejected))
     assert tape.live()["1"]["note"] == "long"
@@ -165,6 +165,113 @@ def test_a_column_that_goes_holds_its_records(tape: InMemoryBus, source: TopicTh
     source.out.flush(10)
     tape.until(lambda: "1" in tape.rejected, lambda: str(tape.live()))
     assert "note is no longer in the messages" in tape.rejected["1"]
+
+
+def test_a_column_of_the_fields_own_name_that_goes_holds_its_records(tape: InMemoryBus, source: TopicThings) -> None:
+    """Also after a restart; and a record that was written before the column came is complete."""
+    source.say("0", {"op": "c", "after": {"id": "0", "name": "early"}})
+    source.put({"1": sample(1, note="hello")})
+    tape.until(lambda: "1" in tape.live(), lambda: str(tape.rejected))
+    assert not tape.rejected
+    tape.crash()
+    row = {"name": "new", **dict.fromkeys(("amount", "count", "active", "made_on", "seen_at"))}
+    source.say("1", {"op": "u", "before": None, "after": {"id": "1", **row}})
+    source.out.flush(10)
+    tape.until(lambda: "1" in tape.rejected, lambda: str(tape.live()))
+    assert tape.live()["1"]["note"] == "hello"
+    assert "note is no longer in the messages" in tape.rejected["1"]
+    producer = tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    before = len(tape.events)
+    producer.reread(NAME, [b"0"])
+    tape.until(lambda: len(tape.events) > before, lambda: str(tape.rejected))
+    assert tape.live()["0"]["name"] == "early"
+
+
+def test_a_mongodb_document_may_lack_what_others_have(tape: InMemoryBus, source: TopicThings) -> None:
+    document = {"name": "a", "note": "b", "count": 1, "active": True}
+    for id, lacks in (("1", ""), ("2", "note")):
+        after = {"_id": id, **{name: value for name, value in document.items() if name != lacks}}
+        source.send(id, json.dumps({"op": "c", "after": json.dumps(after), "source": {}}).encode())
+    source.out.flush(10)
+    tape.until(lambda: "2" in tape.live(), lambda: str(tape.rejected))
+    assert tape.live()["2"]["note"] is None
+
+
+@pytest.mark.parametrize("is_crashed", [False, True])
+@pytest.mark.parametrize("key", [[], ["id"]])
+def test_a_flattened_delete_that_is_a_tombstone_alone(
+    tape: InMemoryBus, source: TopicThings, key: list[str], *, is_crashed: bool
+) -> None:
+    """As ExtractNewRecordState writes it with `delete.tombstone.handling.mode: tombstone`."""
+    source.options = {**source.options, "key": key}
+    for id in ("1", "3"):
+        source.send(id, json.dumps({"id": id, **blank("a")}).encode())
+    source.out.flush(10)
+    tape.until(lambda: tape.live().keys() == {"1", "3"}, lambda: str(tape.rejected))
+    if is_crashed:
+        tape.crash()
+    source.send("1", None)
+    source.send("3", None)
+    source.send("2", json.dumps({"id": "2", **blank("z")}).encode())
+    source.out.flush(10)
+    tape.until(lambda: tape.live().keys() == {"2"}, lambda: f"{tape.live()} {tape.rejected}")
+
+
+def test_a_tombstone_alone_without_the_columns_of_key_is_told_of(tape: InMemoryBus, source: TopicThings) -> None:
+    """After a delete it isn't, even where that was read before a restart."""
+    source.options = {**source.options, "key": ["name"]}
+    source.say("1", {"op": "c", "before": None, "after": {"id": "1", **blank("a")}})
+    source.say("1", {"op": "d", "before": {"id": "1", **blank("a")}, "after": None})
+    source.out.flush(10)
+    tape.until(lambda: len(tape.events) == 2, lambda: str(tape.rejected))
+    tape.crash()
+    source.send("1", None)
+    source.send("2", None)
+    source.out.flush(10)
+    tape.until(lambda: bool(tape.rejected), lambda: str(tape.live()))
+    assert tape.rejected.keys() == {"no-id:0:3"}
+    assert "the message's key has no name" in tape.rejected["no-id:0:3"]
+
+
+def test_a_column_of_key_that_changes_makes_another_record(tape: InMemoryBus, source: TopicThings) -> None:
+    """Also when all is published again."""
+    source.options = {**source.options, "key": ["name"]}
+    source.say("1", {"op": "c", "before": None, "after": {"id": "1", **blank("a")}})
+    source.say("1", {"op": "u", "before": {"id": "1", **blank("a")}, "after": {"id": "1", **blank("b")}})
+    source.say("1", {"op": "u", "before": {"id": "1"}, "after": {"id": "1", **blank("b")}})
+    source.say("2", {"op": "c", "before": None, "after": {"id": "2", **blank("z")}})
+    source.out.flush(10)
+    tape.until(lambda: tape.live().keys() == {"b", "z"}, lambda: f"{tape.live()} {tape.rejected}")
+    producer, before = tape.producer(), len(tape.events)
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    tape.until(lambda: {"b", "z"} <= {id for id, _ in tape.events[before:]}, lambda: str(tape.events[before:]))
+    assert tape.live().keys() == {"b", "z"}
+
+
+def test_two_data_types_of_one_topic_are_both_read(source: TopicThings) -> None:
+    (first,) = source.sources()
+    source.put({"1": sample(1), "2": sample(2)})
+    source.remove("1")
+    producer = DebeziumProducer(source.system(), [first, replace(first, name="other")])
+    producer.open(None)
+    told: list[tuple[str, bytes, bool]] = []
+    position, until = None, time.monotonic() + 20
+    while len(told) < 6:
+        assert time.monotonic() < until, told
+        if batch := producer.read(0.5):
+            told += [(one.data_type, one.id, one.data is None) for one in batch.changes]
+            position = batch.position
+    producer.close()
+    for name in (first.name, "other"):
+        assert [one[1:] for one in told if one[0] == name] == [(b"1", False), (b"2", False), (b"1", True)]
+    assert position is not None
+    assert position["topics"][source.topic]["offsets"] == [4]  # type: ignore[index, call-overload]
+
+
+def blank(name: str) -> dict[str, object]:
+    return {"name": name, **dict.fromkeys(("note", "amount", "count", "active", "made_on", "seen_at"))}
 
 
 def test_messages_that_were_removed_before_they_were_read_are_a_lost_position(

@@ -160,6 +160,33 @@ def test_flattened_rows_and_their_deletes() -> None:
     assert gone.row is None
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"id": 1, "op": op, "amount": 5} for op in ("t", "m", "c", "d")),
+        {"id": 1, "op": "d", "before": "x", "after": "y"},
+        {"id": 1, "op": "d", "before": None, "source": "shop", "ts_ms": 5},
+        {"_id": 1, "op": "t", "source": {"kind": "shop"}},
+    ],
+)
+def test_a_flattened_table_may_have_columns_named_like_an_envelopes(row: dict[str, object]) -> None:
+    found = of(row)
+    assert isinstance(found, RowChange)
+    assert found.row == row
+
+
+def test_a_schemas_name_says_what_a_message_is() -> None:
+    """Avro's, too; a table may have no other columns than an envelope."""
+    fields = [{"field": name, "type": "string"} for name in ("op", "before", "after")]
+    row = {"op": "d", "before": None, "after": None}
+    flat = event_of(Content({"type": "struct", "name": "erp.public.moves.Value", "fields": fields}, row), OPTIONS)
+    assert isinstance(flat, RowChange)
+    assert flat.row == row
+    gone = event_of(Content({"type": "struct", "name": "erp.public.moves.Envelope", "fields": fields}, row), OPTIONS)
+    assert isinstance(gone, RowChange)
+    assert gone.row is None
+
+
 def test_a_mongodb_document() -> None:
     text = json.dumps({
         "_id": {"$oid": "abc"}, "price": {"$numberDecimal": "1.10"}, "n": {"$numberLong": "9007199254740993"},
@@ -256,6 +283,6 @@ def test_no_key_or_row_stops_the_topic(key: bytes, schema: object, op: str, row:
     stream = TopicStream(source.sources()[0], "erp")
     value = json.dumps({"schema": schema, "payload": {"op": op, "before": row, "after": row}}).encode()
     for data in (value, None):
-        found, _ = stream.outcome(TopicMessage(0, 1, key, data, 1_700_000_000_000_000), 5, Formats(None))
+        found, *_ = stream.outcome(TopicMessage(0, 1, key, data, 1_700_000_000_000_000), 5, Formats(None))
         if found is not None and not isinstance(found, StaleRecordDeletion):
             found.id.decode()

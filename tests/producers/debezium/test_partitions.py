@@ -1,0 +1,154 @@
+"""Topics of several partitions: emptied tables, records whose partition changed."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.bus.topic_reader import TopicMessage
+from sorbus.conformance.in_memory_bus import InMemoryBus
+from sorbus.conformance.sample_type import NAME
+from sorbus.ops.embedded import Addresses
+from sorbus.producers.debezium.ordered_reader import OrderedReader
+from sorbus.producers.debezium.producer import DebeziumProducer
+from tests.conformance.test_debezium import COLUMNS, ENVELOPE, KEY, TopicThings
+
+AT = 1_760_000_000_000
+
+
+@pytest.fixture
+def source(stack: Addresses, unique: str) -> TopicThings:
+    return TopicThings(stack.kafka, f"{unique}.erp.things", partitions=2)
+
+
+@pytest.fixture
+def tape(source: TopicThings) -> Iterator[InMemoryBus]:
+    tape = InMemoryBus(source)
+    yield tape
+    tape.close()
+
+
+def tell(source: TopicThings, partition: int, id: str, happened: int, written: int, **payload: object) -> None:
+    """A message of a row, or ("") of the table; times in milliseconds after AT."""
+    key = json.dumps({"schema": KEY, "payload": {"id": id}}).encode() if id else None
+    told = {"op": "c", "before": None, **payload, "source": {"ts_ms": AT + happened}}
+    if id:
+        told["after"] = {**{str(one["field"]): None for one in COLUMNS}, "id": id, "name": payload.get("name", id)}
+    value = json.dumps({"schema": ENVELOPE, "payload": {name: one for name, one in told.items() if name != "name"}})
+    source.out.produce(source.topic, value.encode(), key, partition=partition, timestamp=AT + written)
+    source.out.flush(10)
+
+
+def live(tape: InMemoryBus, *ids: str) -> None:
+    tape.until(lambda: tape.live().keys() == set(ids), lambda: f"{tape.live().keys()} {tape.rejected}")
+
+
+@pytest.mark.parametrize("emptied", [0, 1])
+def test_rows_of_other_partitions_than_the_one_that_tells_of_an_emptied_table(
+    tape: InMemoryBus, source: TopicThings, emptied: int
+) -> None:
+    tell(source, 1 - emptied, "old", 0, 0)
+    tell(source, emptied, "", 1000, 1000, op="t")
+    tell(source, 1 - emptied, "same transaction", 1000, 1000)
+    tell(source, 1 - emptied, "new", 2000, 2000)
+    tell(source, emptied, "end", 3000, 3000)
+    live(tape, "same transaction", "new", "end")
+    before, producer = len(tape.events), tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    tape.until(lambda: len(tape.events) >= before + 3, lambda: "nothing is published again")
+    live(tape, "same transaction", "new", "end")
+
+
+@pytest.mark.parametrize("emptied", [0, 1])
+@pytest.mark.parametrize("is_crashed", [False, True])
+def test_what_is_written_late_is_ordered_by_when_it_happened(
+    tape: InMemoryBus, source: TopicThings, emptied: int, *, is_crashed: bool
+) -> None:
+    """A row that was read before the table was emptied, though it is newer; and one that comes after, though older."""
+    tell(source, 1 - emptied, "old", 0, 0)
+    tell(source, 1 - emptied, "new", 2000, 2000)
+    live(tape, "old", "new")
+    tell(source, emptied, "", 1000, 2001, op="t")
+    live(tape, "new")
+    if is_crashed:
+        tape.crash()
+    tell(source, 1 - emptied, "late", 500, 2002)
+    tell(source, 1 - emptied, "end", 3000, 3000)
+    live(tape, "new", "end")
+
+
+@pytest.mark.parametrize("newest", [0, 1])
+def test_a_record_whose_key_moved_to_another_partition_keeps_its_newest_state(
+    tape: InMemoryBus, source: TopicThings, newest: int
+) -> None:
+    """As after partitions were added: keys move among the old ones, too."""
+    tell(source, 1 - newest, "1", 0, 0, name="old")
+    tell(source, newest, "1", 60_000, 60_000, name="new")
+    tell(source, 1 - newest, "end", 120_000, 120_000)
+    live(tape, "1", "end")
+    assert tape.live()["1"]["name"] == "new"
+    before, producer = len(tape.events), tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    tape.until(lambda: len(tape.events) >= before + 2, lambda: "nothing is published again")
+    assert tape.live()["1"]["name"] == "new"
+
+
+class Arriving:
+    """Partitions whose messages come in turns; the end of one is told once it has brought all."""
+
+    def __init__(self, parts: list[list[int]], turns: list[int]) -> None:
+        self.parts, self.turns = [deque(enumerate(part)) for part in parts], deque(turns)
+        self.paused: set[int] = set()
+        self.ended: set[int] = set()
+
+    @property
+    def is_at_end(self) -> bool:
+        return len(self.ended) == len(self.parts)
+
+    def is_behind(self, _: str, partition: int) -> bool:
+        return partition not in self.ended
+
+    def pause(self, _: str, partition: int) -> None:
+        self.paused.add(partition)
+
+    def resume(self, _: str, partition: int) -> None:
+        self.paused.remove(partition)
+
+    def read(self, _: float) -> Iterator[tuple[str, TopicMessage]]:
+        turn = self.turns.popleft() if self.turns else 0
+        free = [number for number in range(len(self.parts)) if number not in self.paused | self.ended]
+        if free:
+            number = free[turn % len(free)]
+            if part := self.parts[number]:
+                offset, at = part.popleft()
+                yield "t", TopicMessage(number, offset, None, None, at)
+            else:
+                self.ended.add(number)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 50), max_size=8).map(sorted), min_size=1, max_size=4),
+    st.lists(st.integers(0, 3), max_size=60),
+    st.integers(2, 4),
+)
+def test_messages_come_in_the_order_of_their_times(parts: list[list[int]], turns: list[int], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sorbus.producers.debezium.ordered_reader._MOST_HELD", most)
+        arriving = Arriving(parts, turns)
+        reader = OrderedReader(arriving, {"t": [0] * len(parts)})  # type: ignore[arg-type]
+        found: list[TopicMessage] = []
+        for _ in range(200):
+            found += [message for _, message in reader.read(0.0)]
+            held = [len(part) for part in reader._held["t"]]
+            assert max(held) <= most
+        assert reader.is_at_end
+    assert [one.at for one in found] == sorted(at for part in parts for at in part)
+    for number, part in enumerate(parts):
+        assert [one.offset for one in found if one.partition == number] == list(range(len(part)))
