@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Container, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -16,6 +17,7 @@ from sorbus.producers.polling.json_shape import Reader
 from sorbus.schema import Kind
 
 _DEEPEST = 6
+_FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 _DATE_ALONE = len("2026-12-31")
 _KINDS: Mapping[str, Kind] = {"integer": "long", "number": "decimal", "boolean": "boolean", "array": "array"}
 _FORMATS: Mapping[str, Kind] = {"date-time": "timestamp", "date": "date", "uuid": "uuid", "singer.decimal": "decimal"}
@@ -42,13 +44,22 @@ def catalog_fields(schema: Record) -> tuple[CatalogField, ...]:
     )
 
 
-def readers_of(schema: Record, lists: Mapping[str, str], time_zone: str) -> dict[str, Reader]:
-    """How values are read, by path; `lists`: paths of lists of records, whose items' fields are LIST[].NAME."""
-    found = {path: reader for path, field in fields_of(schema).items() if (reader := _reader(field, time_zone))}
+def readers_of(
+    schema: Record, lists: Mapping[str, str], time_zone: str, ruled: Container[str] = ()
+) -> dict[str, Reader]:
+    """How values are read, by path; `lists`: paths of lists of records, whose items' fields are LIST[].NAME.
+
+    `ruled`: paths that rules read, which get what can't be kept whole as text.
+    """
+    found = {
+        path: reader
+        for path, field in fields_of(schema).items()
+        if (reader := _reader(field, time_zone, is_ruled=path in ruled))
+    }
     for path in lists.values():
         items = next((_dict(one.get("items")) for one in _alternatives(_at(schema, path)) if "items" in one), {})
         for name, field in fields_of(items).items():
-            if reader := _reader(field, time_zone):
+            if reader := _reader(field, time_zone, is_ruled=False):
                 found[f"{path}[].{name}"] = reader
     return found
 
@@ -109,10 +120,10 @@ def _at(schema: Record, path: str) -> Record:
     return schema
 
 
-def _reader(field: FieldSchema, time_zone: str) -> Reader | None:
+def _reader(field: FieldSchema, time_zone: str, *, is_ruled: bool) -> Reader | None:
     match field.kind:
         case "timestamp":
-            return partial(_moment, time_zone=time_zone)
+            return partial(_moment, time_zone=time_zone, is_ruled=is_ruled)
         case "date":
             return _date
         case "decimal" if "string" in field.native:
@@ -120,14 +131,18 @@ def _reader(field: FieldSchema, time_zone: str) -> Reader | None:
     return None
 
 
-def _moment(value: Json, time_zone: str) -> object:
-    """ValueError for a point in time without an offset, where the map says none."""
+def _moment(value: Json, time_zone: str, *, is_ruled: bool) -> object:
+    """ValueError for a point in time without an offset, where the map says none, or finer than a microsecond."""
     if not isinstance(value, str) or len(value) == _DATE_ALONE:
         return _date(value)
     try:
         found = datetime.fromisoformat(value)
     except ValueError:
         return value  # a rule may know the format; without one the conversion refuses it
+    if _FINER.search(value):
+        if is_ruled:
+            return value
+        raise ValueError(f"{shown(value)} is finer than a microsecond; write a rule that says what to do with the rest")
     if found.tzinfo is not None:
         return found
     if not time_zone:

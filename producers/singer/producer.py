@@ -58,7 +58,7 @@ class SingerProducer:
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._fault: TransientError | None = None
         self.problem: str | None = None
-        """What the last run failed with; None once one has come to its end."""
+        """What the last run failed with, or lacked; None once one has come to its end with every stream."""
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
@@ -246,13 +246,22 @@ class SingerProducer:
         self._run = None
         self._tap.stop()
         self._backoff.reset()
+        left_out = [stream.options.stream for stream in self._streams if stream.is_left_out]
         self.problem = None
+        if left_out:
+            self.problem = (
+                f"{self._system.name}: the tap ended without an error and without a word about"
+                f" {', '.join(left_out)}: see in its own log whether it has the right to read that, and whether"
+                " `sorbus discover` still lists it"
+            )
         now = time.monotonic()
         self._due = now + self._connection.seconds
-        if any(stream.owes_all for stream in self._streams):
+        if any(stream.owes_all and not stream.is_left_out for stream in self._streams):
             self._due = now
         for stream in self._streams:
             self._metrics[stream.name].polled(stream.records, now - self._began)
+        if self.problem is not None:
+            _log.warning("%s", self.problem)
         counts = ", ".join(f"{stream.records:,} of {stream.name}" for stream in self._streams)
         _log.info("%s: the tap has read %s in %.1f s", self._system.name, counts, now - self._began)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
 from pydantic import JsonValue
@@ -26,7 +27,7 @@ class SecretValues:
     """What is to be hidden, longest first."""
 
     def __init__(self, config: Mapping[str, JsonValue], environment: Mapping[str, str]) -> None:
-        values = {*_leaves(config), *environment.values()}
+        values = {part for value in (*_leaves(config), *environment.values()) for part in _parts(value)}
         forms = {form for value in values for form in (value, quote(value), quote_plus(value), json.dumps(value)[1:-1])}
         self._hidden = sorted((one for one in forms if len(one) >= _SHORTEST), key=len, reverse=True)
 
@@ -35,6 +36,18 @@ class SecretValues:
         for value in self._hidden:
             text = text.replace(value, HIDDEN)
         return _EMAIL.sub(HIDDEN, _LOGIN.sub(HIDDEN, text))
+
+
+def _parts(value: str) -> Iterator[str]:
+    """A value; its lines, since output comes by lines; what it holds where it is JSON itself, such as a key file."""
+    yield value
+    lines = value.split("\\n") if "\\n" in value else value.splitlines()
+    if len(lines) > 1:
+        yield from filter(None, (line.strip() for line in lines))
+    if value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            for inner in _leaves(json.loads(value)):
+                yield from _parts(inner)
 
 
 def _leaves(value: JsonValue | Mapping[str, JsonValue], name: str = "") -> Iterator[str]:

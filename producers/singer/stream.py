@@ -53,8 +53,12 @@ class TapStream:
         """Of this run."""
         self._source, self._system = source, system
         self._what = f"{options.stream} of {system}"
+        self._ruled: frozenset[str] = frozenset()
         self._shape = self._shaped({})
-        self._mapped, self.fields = self._reads()
+        self._same: dict[str, str] = {}
+        self._once: set[str] = set()
+        """Fields that fill those of the same name, and were in a schema."""
+        self._mapped, self._ruled, self.fields = self._reads()
         self._memory = ChangeDetector(source.name, self._encode, lambda _: None, can_look=False)
         rules = Rules(
             name=self._what,
@@ -79,6 +83,8 @@ class TapStream:
         self._seen: set[bytes] = set()
         self._is_whole = self._from_beginning = self._has_schema = False
         self._is_decided = True
+        self.is_left_out = False
+        """Whether the last run came to its end without a word about it."""
         self._asked = self._asked_before = 0
         self._version: int | None = None
         self._new_version: int | None = None
@@ -98,6 +104,8 @@ class TapStream:
         self.is_read, self.is_complete = bool(found.get("read")), bool(found.get("complete", True))
         self._memory.deleted_version = deleted if isinstance(deleted, int) else 0
         self._known_key = tuple(map(str, key)) if isinstance(key, list) else ()
+        once = found.get("once")
+        self._once = {str(path) for path in once if path in self._same} if isinstance(once, list) else set()
         self._version = version if isinstance(version, int) else None
         self._floor = floor if isinstance(floor, int) else self._floor
         if self._floor is not None:
@@ -113,6 +121,7 @@ class TapStream:
             "floor": self._floor,
             "key": list(self._known_key),
             "version": self._version,
+            "once": [*sorted(self._once)],
         }
 
     def begin(self, drift: DriftWatch) -> None:
@@ -186,12 +195,14 @@ class TapStream:
                 f" every record would have another id: write `key:` in {self.name}'s source to say which it is"
             )
         described = fields_of(message.schema)
-        self._missing = [path for path in self._mapped if described and not has_field(described, path)]
-        if self._missing and not self.is_read:
+        mapped = [path for path in self._mapped if described and not has_field(described, path)]
+        if mapped and not self.is_read:
             raise TransientError(
-                f"{self._what} has no field {self._missing[0]!r}, which the mapping reads:"
-                f" {closest(self._missing[0], described)}"
+                f"{self._what} has no field {mapped[0]!r}, which the mapping reads: {closest(mapped[0], described)}"
             )
+        if described:
+            self._once |= {path for path in self._same if has_field(described, path)}
+        self._missing = mapped + sorted(path for path in self._once if described and not has_field(described, path))
         self._schema, self._described, self._key, self._known_key = message, described, key, key
         self._shape = self._shaped(message.schema)
         self._tell(fields_of(self._entry.schema) | described)
@@ -238,8 +249,8 @@ class TapStream:
         """The run came to its end: what it lacks may be deleted."""
         found = PageResult()
         self._is_decided = False
-        if not self._has_schema:
-            _log.info("%s: the tap wrote nothing about it in this run", self._what)
+        self.is_left_out = not self._has_schema and not self.records
+        if self.is_left_out:
             return found
         self.is_read = self.is_complete = True
         self.owes_all, self._floor = self._asked != self._asked_before, None
@@ -268,11 +279,11 @@ class TapStream:
         for path in self._missing:
             self._hold(path, "is gone from the stream's schema")
         if self._rejects_absent:
-            for path in self._mapped:
+            for path, made in self._now_mapped().items():
                 head = path.partition("[")[0].partition(".")[0]
                 if head not in record:
                     raise PermanentError(
-                        f"field {self._mapped[path].partition(' = ')[0]}: the record leaves {head} out, and it may have"
+                        f"field {made.partition(' = ')[0]}: the record leaves {head} out, and it may have"
                         " a value that has not changed: have the database log whole rows (PostgreSQL: REPLICA IDENTITY"
                         " FULL), or write `absent_fields: empty` if it means no value",
                         reason="incomplete",
@@ -281,9 +292,10 @@ class TapStream:
         return self._shape.encode(record)
 
     def _hold(self, path: str, why: str) -> None:
+        mapped = self._now_mapped()
         if self._drift is not None:
-            self._drift.held(self.name, self.options.stream, path, "", self._mapped)
-        into = self._mapped[path].partition(" = ")[0]
+            self._drift.held(self.name, self.options.stream, path, "", mapped)
+        into = mapped[path].partition(" = ")[0]
         raise PermanentError(
             f"field {into}: {path} {why}: name the right one in the mapping sheet, or delete the row, and restart the"
             " producer",
@@ -300,31 +312,38 @@ class TapStream:
         if self._drift is None or not fields:
             return
         shape = {path: field.native for path, field in fields.items() if path not in self._missing}
-        mapped = {path: made for path, made in self._mapped.items() if path in self._missing or path in shape}
+        mapped = {path: made for path, made in self._now_mapped().items() if path in self._missing or path in shape}
         self._drift.saw(self.name, self.options.stream, shape, mapped)
 
     def _shaped(self, schema: Record) -> JsonShape:
         options = self.options
-        readers = readers_of(schema, options.lists, options.time_zone)
+        readers = readers_of(schema, options.lists, options.time_zone, self._ruled)
         return JsonShape(self._source, self._system, options.resources, options.lists, readers)
 
-    def _reads(self) -> tuple[dict[str, str], frozenset[str]]:
-        """Path -> how it is mapped; and the record's own fields that are needed."""
+    def _now_mapped(self) -> dict[str, str]:
+        """Path -> how it is mapped; fields that fill those of the same name once they were there."""
+        return {**{path: made for path, made in self._same.items() if path in self._once}, **self._mapped}
+
+    def _reads(self) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
+        """Path -> how it is mapped; the paths that rules read; and the record's own fields that are needed."""
         mapped: dict[str, str] = {}
+        ruled: set[str] = set()
         for each in self._shape.assignments:
             for path in {each.source or "", *(each.rule.uses if each.rule else ())} - {""}:
                 if each.row is None:
+                    self._same[path] = f"{each.into} = {path}"
                     continue
+                if each.rule:
+                    ruled.add(path)
                 made = f"{each.into} = {each.rule.text if each.rule else path}"
                 mapped[path] = "; ".join(filter(None, (mapped.get(path), made)))
-        optional = {each.source for each in self._shape.assignments if each.row is None and each.source}
-        paths = {*mapped, *optional, *self.options.lists.values(), *self.options.key}
-        return mapped, frozenset(path.partition("[")[0].partition(".")[0] for path in paths)
+        paths = {*mapped, *self._same, *self.options.lists.values(), *self.options.key}
+        return mapped, frozenset(ruled), frozenset(path.partition("[")[0].partition(".")[0] for path in paths)
 
     def _id(self, record: Record) -> bytes:
         parts = []
         for name in self._key:
-            value = record[name] if name in record else read_path(record, name)
+            value = record[name] if name in record else _inside(record, name)
             if isinstance(value, Decimal) and value == value.to_integral_value():
                 value = int(value)
             text = (
@@ -353,6 +372,14 @@ class TapStream:
                 field=self._key[0],
             )
         return id
+
+
+def _inside(record: Record, name: str) -> Json:
+    """What is at a path; nothing where the name, which may be a tap's, is none."""
+    try:
+        return read_path(record, name)
+    except ValueError:
+        return None
 
 
 def _now() -> int:

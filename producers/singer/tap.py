@@ -18,6 +18,7 @@ from sorbus.producers.singer.tap_folder import TapFolder
 from sorbus.producers.singer.tap_process import TapProcess
 
 _LARGEST_CATALOG = 256 << 20
+_SHOWN = 200
 
 
 class Tap:
@@ -83,6 +84,8 @@ class Tap:
         """TransientError once it has failed, or says nothing for too long."""
         process = self._process
         assert process is not None
+        if process.exit_code is not None and process.fault:
+            raise TransientError(f"the tap {process.fault}{self.last_words()}")
         if process.exit_code:
             raise TransientError(f"the tap {_ended(process.exit_code)}{self.last_words()}")
         silent = time.monotonic() - process.heard_at
@@ -94,12 +97,16 @@ class Tap:
 
     def last_words(self) -> str:
         """The end of its error output, without secrets."""
-        said = self.masked(self._process.last_words) if self._process is not None else ""
+        said = self._process.last_words if self._process is not None else ""
         return f"; its last words:\n{said}" if said else ", and said nothing about it"
 
     def masked(self, text: str) -> str:
         """A text without the tap's secrets."""
         return self._secrets.masked(text)
+
+    def beginning(self, text: str) -> str:
+        """Of a text without secrets: those are masked before it is cut."""
+        return self.masked(text)[:_SHOWN]
 
     def stop(self) -> None:
         """Ends the process."""
@@ -119,7 +126,7 @@ class Tap:
         config = self._write("config.json", dump_json(self.connection.config))
         assert self._folder is not None
         command = [*self._command, "--config", str(config), *arguments]
-        self._process = TapProcess(command, self._environment, self._system.folder.absolute())
+        self._process = TapProcess(command, self._environment, self._system.folder.absolute(), self.masked)
         self._folder.note_process(self._process.pid)
 
     def _write(self, name: str, text: str) -> Path:

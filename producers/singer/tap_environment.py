@@ -20,19 +20,18 @@ from typing import NamedTuple
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.producers.singer.options import SingerConnection
+from sorbus.producers.singer.secret_values import SecretValues
 from sorbus.producers.singer.tap_folder import cache_folder
+from sorbus.producers.singer.tap_process import KEPT
 
 _LONGEST_INSTALL = 1800
 _RECORD = "installed.json"
-_NOT_PIPS = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "VIRTUAL_ENV",
-    "PIP_REQUIRE_VIRTUALENV",
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_USER",
-)
+_NOT_PIPS = ("PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER")
+_FOR_PIP = (
+    *KEPT, "ALL_PROXY", "all_proxy", "CURL_CA_BUNDLE", "NETRC", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS",
+    "CC", "CXX", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "LD_LIBRARY_PATH", "PKG_CONFIG_PATH",
+)  # fmt: skip
+"""Of our environment, besides PIP_*. pip runs what packages bring (setup.py), so it gets no other system's secrets."""
 _COMMANDS = """
 import importlib.metadata, json, sys
 found = importlib.metadata.distribution(sys.argv[1]).entry_points
@@ -121,7 +120,9 @@ def _packages(report: Path) -> dict[str, str]:
 
 def _run(command: list[str]) -> str:
     env = {
-        name: value for name, value in os.environ.items() if name not in _NOT_PIPS and not name.startswith("SORBUS_")
+        name: value
+        for name, value in os.environ.items()
+        if name in _FOR_PIP or (name.startswith("PIP_") and name not in _NOT_PIPS)
     }
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_LONGEST_INSTALL, check=False)
@@ -130,7 +131,8 @@ def _run(command: list[str]) -> str:
     except OSError as error:
         raise TransientError(f"{command[0]} can't be started: {error.strerror}") from error
     if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        told = SecretValues({}, {}).masked(done.stderr or done.stdout)  # an index's login
+        said = "\n".join(told.strip().splitlines()[-8:])
         raise TransientError(f"{' '.join(command[1:4])} failed with {done.returncode}: {said[-1500:]}")
     return done.stdout
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -26,9 +26,11 @@ LONGEST_LINE = 32 << 20
 _CHUNK = 1 << 18
 _HEAD = 4096
 _LAST_LINES, _LONGEST_SAID = 12, 400
+_LONGEST_HEARD = 1 << 16
+"""Of a line of its error output, before secrets are masked: only then it is cut."""
 _PATIENCE = 5.0
 _AFTER_CLOSING = 30.0
-_KEPT = (
+KEPT = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
@@ -36,10 +38,17 @@ _KEPT = (
 
 
 class TapProcess:
-    """One run. Raises TransientError where it can't be started."""
+    """One run. Raises TransientError where it can't be started. `masked`: a text without secrets."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        masked: Callable[[str], str] = str,
+    ) -> None:
+        self._masked = masked
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 command,
@@ -66,11 +75,13 @@ class TapProcess:
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
         self._said_part = b""
         self._is_open = True
-        self._closed_at = 0.0
+        self._closed_at = self._ended_at = 0.0
         self.heard_at = time.monotonic()
         """When its output last said something."""
         self.exit_code: int | None = None
         """Once it has ended and all of its lines were read; negative: the signal that ended it."""
+        self.fault: str | None = None
+        """Why its run doesn't count, where its exit code doesn't say it."""
 
     @property
     def pid(self) -> int:
@@ -79,8 +90,8 @@ class TapProcess:
 
     @property
     def last_words(self) -> str:
-        """The last lines of its error output, as it wrote them."""
-        return "\n".join([*self._said, *([_line(self._said_part)] if self._said_part.strip() else [])])
+        """The last lines of its error output, without secrets."""
+        return "\n".join([*self._said, *([self._shown(self._said_part)] if self._said_part.strip() else [])])
 
     def read(self, wait: float) -> list[bytes | OverlongLine]:
         """The lines that came within `wait` seconds, at once when some are there."""
@@ -154,8 +165,11 @@ class TapProcess:
             self._selector.unregister(self._err)
             return
         *lines, self._said_part = (self._said_part + data).split(b"\n")
-        self._said_part = self._said_part[-_LONGEST_SAID:]
-        self._said.extend(_line(line) for line in lines[-_LAST_LINES:] if line.strip())
+        self._said_part = self._said_part[:_LONGEST_HEARD]
+        self._said.extend(self._shown(line) for line in lines[-_LAST_LINES:] if line.strip())
+
+    def _shown(self, line: bytes) -> str:
+        return self._masked(line[:_LONGEST_HEARD].decode("utf-8", "replace"))[:_LONGEST_SAID].rstrip()
 
     def _end(self) -> list[bytes | OverlongLine]:
         """What is left in the pipes of a tap that has ended, or has closed its output."""
@@ -166,11 +180,23 @@ class TapProcess:
                 return []
             os.killpg(self.pid, signal.SIGKILL)
             code = self._process.wait()
+            self.fault = (
+                f"closed its output, was still running {_AFTER_CLOSING:.0f} s later and was ended: something keeps it,"
+                " such as a thread or a connection of its own"
+            )
+        self._ended_at = self._ended_at or time.monotonic()
         while self._is_open:
             found = self._take()
             if found:
                 return found
-            if found is None:  # a process that it left behind holds the pipe open: what is there counts, no more
+            if found is None:  # a process that it left behind holds the pipe open
+                if code == 0 and time.monotonic() - max(self._ended_at, self.heard_at) < _AFTER_CLOSING:
+                    return []
+                if code == 0:
+                    self.fault = (
+                        "ended while another process still held its output open, so that lines may be missing: a"
+                        " script that starts the tap has to wait for it (`exec tap-x ...`)"
+                    )
                 break
         if not self._err.closed and self._err in {key.fileobj for key in self._selector.get_map().values()}:
             self._hear()
@@ -185,10 +211,6 @@ def _read(pipe: IO[bytes]) -> bytes | None:
         return os.read(pipe.fileno(), _CHUNK)
     except BlockingIOError:
         return None
-
-
-def _line(data: bytes) -> str:
-    return data[:_LONGEST_SAID].decode("utf-8", "replace").rstrip()
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -133,7 +133,7 @@ class TapRun:
             case BrokenLine(stream=""):
                 raise TransientError(
                     f"the tap wrote a line that can't be read: {message.why}. It begins"
-                    f" {self._tap.masked(message.text[:200])!r}; what it held is unknown, so the run was stopped"
+                    f" {self._tap.beginning(message.text)!r}; what it held is unknown, so the run was stopped"
                 )
             case SchemaMessage(stream=stream):
                 for one in self._streams.get(stream, ()):
@@ -177,7 +177,7 @@ class TapRun:
         if text.strip():
             self._noise += 1
             if self._noise <= _MOST_NOISE:
-                _log.info("%s: the tap wrote a line that is no message: %s", self._system, self._tap.masked(text[:200]))
+                _log.info("%s: the tap wrote a line that is no message: %s", self._system, self._tap.beginning(text))
 
     def _end(self) -> None:
         if self._noise > _MOST_NOISE:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sorbus.producers.singer.json_schema import readers_of
 from sorbus.producers.singer.messages import (
     BrokenLine,
     NoMessage,
@@ -73,3 +75,15 @@ def test_a_broken_line_is_of_a_record_only_where_nothing_else_can_be_in_it(line:
 @pytest.mark.parametrize("line", [b"INFO starting", b"", b"7", b'{"level": "info"}', b'{"type": "LOG", "stream": "a"}'])
 def test_a_log_line_is_no_message(line: bytes) -> None:
     assert isinstance(parse_line(line), NoMessage)
+
+
+@pytest.mark.parametrize("digits", ["123456789", "1234567", "1234560001"])
+def test_a_time_finer_than_a_microsecond_is_refused_unless_a_rule_reads_it(digits: str) -> None:
+    schema = {"properties": {"at": {"type": "string", "format": "date-time"}}}
+    text = f"2026-01-01T00:00:00.{digits}Z"
+    with pytest.raises(ValueError, match="finer than a microsecond"):
+        readers_of(schema, {}, "")["at"](text)
+    assert readers_of(schema, {}, "", {"at"})["at"](text) == text
+    assert readers_of(schema, {}, "")["at"]("2026-01-01T00:00:00.123456000Z") == datetime(
+        2026, 1, 1, microsecond=123456, tzinfo=UTC
+    )

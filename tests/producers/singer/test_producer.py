@@ -6,113 +6,20 @@ import json
 import os
 import stat
 import sys
-import time
-from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
-from sorbus.errors import PartialOutage
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.singer.catalog import has_bookmark, without_bookmarks
 from sorbus.producers.singer.messages import RecordMessage, SchemaMessage
 from sorbus.producers.singer.options import SingerConnection
 from sorbus.producers.singer.producer import SingerProducer
 from sorbus.producers.singer.tap_process import TapProcess
-from tests.conformance.test_singer import SCHEMA, TapThings
-
-Line = Mapping[str, object] | bytes
-
-
-class ToldThings(TapThings):
-    """A tap that writes these lines."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.lines, self.seen = folder / "lines", folder / "seen"
-        self.connection = {
-            **self.connection,
-            "config": {
-                "lines": str(self.lines),
-                "resumed": str(folder / "lines.resumed"),
-                "seen": str(self.seen),
-                "api_token": "hunter2-token",
-            },
-        }
-        self.options = {"stream": "things"}
-        self.fields = frozenset({"name", "amount", "count", "note"})
-
-    def say(self, *lines: Line) -> None:
-        text = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
-        self.lines.with_suffix(".new").write_bytes(text)
-        self.lines.with_suffix(".new").replace(self.lines)
-
-    def resumes_with(self, *lines: Line) -> None:
-        """What it says instead when its state has `last`."""
-        written = self.lines.read_bytes()
-        self.say(*lines)
-        self.lines.replace(self.lines.with_suffix(".resumed"))
-        self.lines.write_bytes(written)
-
-    def started_with(self) -> list[object]:
-        return [json.loads(line)["state"] for line in self.seen.read_text("utf-8").splitlines()]
-
-
-def schema(**more: object) -> Line:
-    return {"type": "SCHEMA", "stream": "things", "schema": SCHEMA, "key_properties": ["id"], **more}
-
-
-def record(id: object, name: str = "a", **more: object) -> Line:
-    return {"type": "RECORD", "stream": "things", "record": {"id": id, "name": name, **more}}
-
-
-def state(value: object) -> Line:
-    return {"type": "STATE", "value": {"bookmarks": {"things": value}}}
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(SingerConnection, "seconds", 0.1)
-    monkeypatch.setattr("sorbus.producers.singer.producer._FIRST_PAUSE", 0.1)
-    monkeypatch.setenv("SORBUS_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> ToldThings:
-    return ToldThings(tmp_path)
-
-
-@pytest.fixture
-def tape(source: ToldThings) -> Iterator[InMemoryBus]:
-    tape = InMemoryBus(source)
-    yield tape
-    tape.close()
-
-
-def names(tape: InMemoryBus) -> dict[str, object]:
-    return {id: thing["name"] for id, thing in tape.live().items()}
-
-
-def until_names(tape: InMemoryBus, **wanted: str) -> None:
-    tape.until(lambda: names(tape) == wanted, lambda: f"{names(tape)} is not {wanted}; rejected {tape.rejected}")
-
-
-def fault(tape: InMemoryBus) -> str:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            tape.step()
-        except PartialOutage as error:
-            return str(error)
-    raise AssertionError("no fault within 10 s")
-
-
-def runs(tape: InMemoryBus, source: ToldThings, count: int) -> None:
-    """So many more runs come to their end."""
-    wanted = (len(source.started_with()) if source.seen.exists() else 0) + count + 1
-    tape.until(lambda: source.seen.exists() and len(source.started_with()) >= wanted, lambda: "too few runs")
+from tests.conformance.test_singer import SCHEMA
+from tests.producers.singer.told import Line, ToldThings, fault, names, record, runs, schema, state, until_names
 
 
 def test_values_are_exact(tape: InMemoryBus, source: ToldThings) -> None:
@@ -334,6 +241,36 @@ def test_a_field_that_goes_is_drift_and_holds_records(tape: InMemoryBus, source:
     tape.until(lambda: "1" in tape.rejected, lambda: str(tape.rejected))
     assert "note is gone" in tape.rejected["1"]
     assert tape.live()["1"]["note"] == "x"
+
+
+def test_a_field_of_the_same_name_that_goes_holds_records(tape: InMemoryBus, source: ToldThings) -> None:
+    """Also after a restart; a record may leave it out, as long as the schema has it."""
+    source.say(schema(), record(1, note="x"), record(2), state(1))
+    until_names(tape, **{"1": "a", "2": "a"})
+    tape.crash()
+    without = {"properties": {name: kind for name, kind in SCHEMA["properties"].items() if name != "note"}}  # type: ignore[attr-defined]
+    source.say({**schema(), "schema": without}, record(1, "b"))  # type: ignore[dict-item]
+    tape.until(lambda: "1" in tape.rejected, lambda: str(tape.live()))
+    assert "note is gone" in tape.rejected["1"]
+    assert tape.live()["1"]["note"] == "x"
+
+
+def test_a_log_that_leaves_out_a_field_of_the_same_name_is_no_less_doubtful(
+    tape: InMemoryBus, source: ToldThings
+) -> None:
+    source.options = {**source.options, "replication": "LOG_BASED"}
+    whole = {name: None for name in SCHEMA["properties"] if name not in ("id", "name")}  # type: ignore[attr-defined]
+    source.say(schema(), record(1, **{**whole, "note": "x"}), state(1), record(1, "b"))
+    tape.until(lambda: "1" in tape.rejected, lambda: str(tape.live()))
+    assert tape.live()["1"]["note"] == "x"
+
+
+@pytest.mark.parametrize("key", ["No.", "we ird[", "[", "a.b"])
+def test_a_key_that_is_no_path_is_a_name(tape: InMemoryBus, source: ToldThings, key: str) -> None:
+    wider = {"properties": {**SCHEMA["properties"], key: {"type": "string"}}}  # type: ignore[dict-item]
+    source.say(schema(key_properties=[key], schema=wider), record(1), record(2, **{key: "b"}), state(1))
+    tape.until(lambda: "b" in tape.live() and bool(tape.rejected), lambda: f"{tape.live()} {tape.rejected}")
+    assert f"its key {key} is nothing" in " ".join(tape.rejected.values())
 
 
 def test_a_tap_that_hangs_is_ended_with_all_that_it_started(
