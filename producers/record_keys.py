@@ -38,7 +38,7 @@ def key_fault(values: Sequence[object], columns: Sequence[str]) -> tuple[str, st
         except UnicodeDecodeError as error:
             return column, f"holds bytes that are not text in UTF-8 ({error.reason} at byte {error.start})"
         if b"\0" in value:
-            return column, "holds a NUL character"
+            return column, "holds a zero byte, which no id can have"
         if size > LONGEST_KEY:
             return column, f"is too long for a key: {size:,} bytes, and {LONGEST_KEY:,} are the most"
     return (columns[0], "is empty") if not size and len(columns) == 1 else None
@@ -58,4 +58,4 @@ def unkeyed_id(names: Sequence[str], values: Sequence[object], *, is_key: bool) 
 
 
 def _shown(value: object) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else "null"
+    return value.decode(errors="backslashreplace").replace("\0", "\\0") if isinstance(value, bytes) else "null"

@@ -38,6 +38,15 @@ ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time", 
 _OPS = ("upsert", "delete")
 
 
+def id_fault(id: bytes) -> str:
+    """What is wrong with an id that Sorbus's database can't hold as text, or only as another record's; "" if it can."""
+    try:
+        id.decode()
+    except UnicodeDecodeError:
+        return "isn't UTF-8"
+    return "has a zero byte" if b"\0" in id else ""
+
+
 def envelope_schema(record: RecordSchema) -> RecordSchema:
     """The schema of a data type's change event, the record's schema inside."""
     moment: AvroType = {"type": "long", "logicalType": "timestamp-micros"}

@@ -15,6 +15,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.event import id_fault
 from sorbus.producers.merge.contests import RECORD, ContestLog
 from sorbus.producers.merge.loops import LoopBreaker
 from sorbus.settings import Settings
@@ -77,6 +78,8 @@ class MergeProducer:
         store = MergeStore(
             State.of(system.topic_prefix), source.name, codec.encode, codec.decode, FrameDecoder(schemas)
         )
+        if id_fault(id.encode()):
+            return None
         values = store.load([id.encode()])[id.encode()].record.values
         return None if values is None else codec.encode(values)[1]
 
@@ -225,7 +228,7 @@ class MergeProducer:
                     refused.append(self._refused(message, ruling))
                 elif other := self._loops.turns(record, ruling, shown):
                     made = [*made, self._merging.hold(record, ruling.field, ruling.system, other)]
-            if proposal.values is None and record.version == 0:
+            if proposal.values is None and record.values is None and not record.is_unlinked:
                 right.append((self._source.name, message.id))  # who told of it as unlinked
             if made and all(ruling.verdict is Verdict.EQUAL for ruling in made):
                 right.append((self._source.name, message.id))  # no event says that a refused value was corrected
@@ -251,7 +254,7 @@ class MergeProducer:
 
     def _asked_for(self, ids: Sequence[bytes]) -> Batch:
         store = self._opened
-        found = store.load(ids)
+        found = store.load(id for id in ids if not id_fault(id))
         for stored in found.values():
             self._merging.send_again(stored.record)
         store.save(list(found.values()))

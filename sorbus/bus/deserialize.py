@@ -14,7 +14,18 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
-from sorbus.event import EVENT_ID, HISTORICAL, REPLAYED, REREAD, data_at, occurred_at, open_frame, read_head, version_of
+from sorbus.event import (
+    EVENT_ID,
+    HISTORICAL,
+    REPLAYED,
+    REREAD,
+    data_at,
+    id_fault,
+    occurred_at,
+    open_frame,
+    read_head,
+    version_of,
+)
 from sorbus.native import codec
 from sorbus.schema import RecordSchema
 
@@ -81,10 +92,8 @@ def decode_batch(
             else:
                 prefix, id, deleted, version, at = read_head(frame)
                 begins = 0
-                if not _is_text(id):  # as text it would be that of other records, too
-                    raise Undecodable(f"its id {id!r} isn't UTF-8; correct it where the event was written")
-            if b"\0" in id:
-                raise Undecodable(f"its id {id!r} holds a NUL character; correct it where the event was written")
+            if (not begins or b"\0" in id) and (fault := id_fault(id)):
+                raise Undecodable(f"its id {id!r} {fault}; correct it where the event was written")
         except Undecodable as error:
             refused.append((message, _undecodable(error)))
             continue
@@ -144,19 +153,11 @@ def _undecodable(error: Undecodable) -> PermanentError:
     return PermanentError(f"undecodable: {error}", reason="undecodable")
 
 
-def _is_text(id: bytes) -> bool:
-    try:
-        id.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
     """A tombstone is a delete if it names its version, as ours do; others can't be ordered."""
     headers = dict(headers_of(message))
     version, id = version_of(headers.get(EVENT_ID) or b""), bytes_of(message.key())
-    if version is None or not id or not _is_text(id) or b"\0" in id:
+    if version is None or not id or id_fault(id):
         return
     was = newest.get(id)
     if was is None or was[3] < version:  # the delete event before it holds more

@@ -101,8 +101,13 @@ class MergedRecord:
 
     @property
     def is_unlinked(self) -> bool:
-        """Whether a system has it that the system of record has never shown."""
-        return self.version == 0 and any(view.values is not None for view in self.views.values())
+        """Whether a system has it that the system of record never had, or has it again since its owner deleted it.
+
+        One that keeps it when it is deleted, until Sorbus's delete arrives or for good, doesn't have it again.
+        """
+        return self.values is None and any(
+            view.values is not None and view.knows >= self.version for view in self.views.values()
+        )
 
     @property
     def may_go(self) -> bool:
@@ -133,6 +138,8 @@ class Merging:
             return list(self._refusals(record, proposal)) if is_newest else []
         knew = before.knows if before is not None else 0
         knows = max(knew, proposal.delivered or 0)
+        if record.values is None and before is not None and before.values is None:
+            knows = max(knows, record.version)  # neither had it
         record.views[system] = View(proposal.version, proposal.values, knows)
         if system == self._rules.system_of_record:
             if proposal.values is None:

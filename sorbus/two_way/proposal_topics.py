@@ -13,7 +13,7 @@ from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.topic_reader import ClusterTopics, TopicReader, why_lost
 from sorbus.errors import LostPosition, PermanentError
-from sorbus.event import DELIVERED, EVENT_ID, occurred_at, open_frame, version_of
+from sorbus.event import DELIVERED, EVENT_ID, id_fault, occurred_at, open_frame, version_of
 from sorbus.settings import Settings
 from sorbus.two_way.merge import Proposal
 from sorbus.two_way.record_codec import FrameDecoder
@@ -134,11 +134,15 @@ class ProposalTopics:
         delivered = int(told) if (told := headers.get(DELIVERED)) is not None and told.isdigit() else None
         id, raw, at = bytes_of(message.key()), bytes_of(frame), max(0, message.timestamp()[1]) * 1000
         try:
+            if fault := id_fault(id):
+                raise Undecodable(f"its id {id!r} {fault}: correct it in {system}")
             if frame is None:
                 if (version := version_of(headers.get(EVENT_ID) or b"")) is None:
                     raise Undecodable("a delete that no producer of Sorbus wrote: it has no version")
                 return ProposalMessage(id, Proposal(system, version, at, None, delivered), None)
             head = open_frame(raw)
+            if fault := id_fault(head.id):
+                raise Undecodable(f"its id {head.id!r} {fault}: correct it in {system}")
             at = occurred_at(raw, head.at)
             values = None if head.deleted else self._decode(raw)
         except Undecodable as error:

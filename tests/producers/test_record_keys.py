@@ -1,31 +1,29 @@
-"""Keys that name a record, and those that name none."""
+"""Keys that name no record."""
 
 from __future__ import annotations
 
 import pytest
 
-from sorbus.producers.record_keys import LONGEST_KEY, key_fault
+from sorbus.producers.record_keys import key_fault, unkeyed_id
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("value", "words"),
     [
-        ((b"1", b""), None),
-        ((b"M\xc3\xbcller",), None),
-        ((b"",), ("a", "is empty")),
-        ((b"1", None), ("b", "has no value")),
-        ((b"1", b"\xff"), ("b", "not text in UTF-8")),
-        ((b"1", b"x\0y"), ("b", "a NUL character")),
-        ((b"1" * LONGEST_KEY, b"2"), ("b", "is too long")),
+        (b"\xff", "not text in UTF-8"),
+        (b"a\0b", "zero byte"),
+        (b"", "is empty"),
+        (None, "no value"),
+        (b"x" * 9000, "too long"),
     ],
 )
-def test_a_key_that_names_no_record_is_said_with_its_column(
-    key: tuple[bytes | None, ...], said: tuple[str, str] | None
-) -> None:
-    found = key_fault(key, ["a", "b"][: len(key)])
-    if said is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert found[0] == said[0]
-        assert said[1] in found[1]
+def test_a_key_that_names_no_record_is_told_of(value: bytes | None, words: str) -> None:
+    fault = key_fault([value], ["code"])
+    assert fault is not None
+    assert fault[0] == "code"
+    assert words in fault[1]
+    assert b"\0" not in unkeyed_id(["code"], [value], is_key=True)
+
+
+def test_a_key_with_spaces_and_signs_names_a_record() -> None:
+    assert key_fault([b" a|b%", "Łódź\n".encode()], ["a", "b"]) is None

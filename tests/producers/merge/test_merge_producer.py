@@ -76,16 +76,17 @@ class Proposals:
         ).values():
             future.result(30)
 
-    def show(self, system: str, id: str, *, delivered: int | None = None, **values: object) -> None:
+    def show(self, system: str, id: str | bytes, *, delivered: int | None = None, **values: object) -> None:
         """A system shows a state of a record; without values, that it is gone."""
         self.version += 10
         schema = SCHEMA if system == "crm" else OPEN
         encode = event_encoder(self.heads[system], system, proposals_of("customer", system))
         at = time.time_ns() // 1000
         data = encoder(FieldType("record", fields=schema.fields))({"email": None, **values}) if values else None
-        value, headers = encode(id.encode(), self.version, at, at, data)
+        key = id.encode() if isinstance(id, str) else id
+        value, headers = encode(key, self.version, at, at, data)
         more = [(DELIVERED, b"%d" % delivered)] if delivered else []
-        self.out.produce(self.topics[system], value, id.encode(), headers=[*headers, *more])
+        self.out.produce(self.topics[system], value, key, headers=[*headers, *more])
         self.out.flush(30)
 
     def merge(self, *, ends_before_kafka: bool = False, until: int = 1, quiet: bool = False) -> list[Batch]:
@@ -178,6 +179,61 @@ def test_a_record_that_its_owner_lacks_is_told_of_however_the_merge_ends(proposa
     (batch,) = proposals.merge()
     assert [(change.id, not change.data) for change in batch.changes] == [(b"9", False)]
     assert not batch.rejects
+
+
+@pytest.mark.parametrize("shows_delete", [True, False])
+def test_a_record_that_comes_back_elsewhere_after_its_owner_deleted_it_is_told_of(
+    proposals: Proposals, *, shows_delete: bool
+) -> None:
+    """But not one that a system keeps when it is deleted."""
+    proposals.show("crm", "1", name="a")
+    proposals.show("crm", "2", name="kept")
+    published = [change.version for batch in proposals.merge(until=2) for change in batch.changes]
+    proposals.show("books", "1", delivered=published[0], name="a")
+    proposals.show("books", "2", delivered=published[1], name="kept")
+    if not shows_delete:  # a person was faster than Sorbus there
+        proposals.show("books", "1")
+    proposals.merge(until=9, quiet=True)
+    proposals.show("crm", "1")
+    proposals.show("crm", "2")
+    gone = {change.id: change for batch in proposals.merge(until=2) for change in batch.changes}
+    assert not gone[b"1"].data
+    assert not gone[b"2"].data
+    if shows_delete:
+        proposals.show("books", "1", delivered=gone[b"1"].version)
+    proposals.show("books", "1", name="made again")
+    proposals.show("books", "2", name="kept, and changed")
+    proposals.show("crm", "3", name="b")
+    proposals.merge(until=9, quiet=True)
+    long_ago = b"update merged_record set unlinked_since = now() - interval '2 hours' where unlinked_since is not null"
+    proposals.state.run(long_ago)
+    for ends in (True, False):
+        (batch,) = proposals.merge(ends_before_kafka=ends)
+        assert [(reject.id, reject.error.reason) for reject in batch.rejects] == [(b"1", "not at its owner")]
+    proposals.show("books", "1")
+    found = proposals.merge()
+    assert ("customer", b"1") in [one for batch in found for one in batch.resolved]
+
+
+@pytest.mark.parametrize("id", [b"a\0b", b"\xff\xfe"])
+def test_an_id_that_no_database_holds_as_text_is_a_dead_letter_and_stops_nothing(
+    proposals: Proposals, id: bytes
+) -> None:
+    """Also when a person asks for it again, or it is deleted."""
+    proposals.show("crm", id, name="odd")
+    proposals.show("crm", "1", name="a")
+    proposals.out.produce(proposals.topics["crm"], None, id, headers=[("ce_id", b"customer/x@99")])
+    proposals.out.flush(30)
+    found = proposals.merge(until=3)
+    assert [change.id for batch in found for change in batch.changes] == [b"1"]
+    rejects = [reject for batch in found for reject in batch.rejects]
+    assert {reject.id for reject in rejects} == {id}
+    assert "correct it in crm" in str(rejects[0].error)
+    merge = MergeProducer(proposals.system, [proposals.source])
+    merge.open(proposals.position)
+    merge.reread("customer", [id, b"1"])
+    assert merged(merge) is not None
+    merge.close()
 
 
 def test_a_topic_that_was_made_again_stops_the_merge(proposals: Proposals) -> None:
