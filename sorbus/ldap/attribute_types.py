@@ -30,13 +30,31 @@ _SYNTAXES: Mapping[str, Syntax] = {
 }
 _SECRETS = frozenset(
     {
-        "userpassword", "authpassword", "unicodepwd", "dbcspwd", "ntpwdhistory", "lmpwdhistory",
-        "supplementalcredentials", "pwdhistory", "sambantpassword", "sambalmpassword", "sambapasswordhistory",
-        "krbprincipalkey", "krbextradata", "krbpwdhistory", "userpkcs12", "olcrootpw", "rootpw", "ipanthash",
-        "ms-mcs-admpwd", "mslaps-password", "mslaps-", "encryptedpassword", "radiustunnelpassword",
-        "currentvalue", "initialauthincoming", "initialauthoutgoing", "trustauthincoming", "trustauthoutgoing",
+        "userpassword", "authpassword", "pwdhistory", "passwordhistory", "encryptedpassword", "userpkcs12",
+        # Active Directory
+        "unicodepwd", "dbcspwd", "ntpwdhistory", "lmpwdhistory", "supplementalcredentials", "unixuserpassword",
+        "mssfu30password", "ms-mcs-admpwd", "msds-managedpassword", "msds-executescriptpassword", "peklist",
+        "mskds-rootkeydata", "mspkiaccountcredentials", "mspkidpapimasterkeys", "mstpm-ownerinformation",
+        "currentvalue", "priorvalue", "initialauthincoming", "initialauthoutgoing", "trustauthincoming",
+        "trustauthoutgoing",
+        # FreeIPA, MIT Kerberos
+        "krbprincipalkey", "krbextradata", "krbpwdhistory", "krbmkey", "ipanthash", "ipanttrustauthincoming",
+        "ipanttrustauthoutgoing", "ipatokenotpkey", "ipatokenradiussecret", "ipaidpclientsecret", "ipaprivatekey",
+        "ipasecretkey",
+        # 389 Directory Server
+        "nsds5replicacredentials", "nsds5replicabootstrapcredentials", "nsmultiplexorcredentials", "nssymmetrickey",
+        "nsslapd-rootpw", "unhashed#user#password",
+        # OpenLDAP: its configuration has logins of other servers in it
+        "olcrootpw", "rootpw", "olcsyncrepl", "olctlscertificatekey", "olcdbaclbind", "olcdbaclpasswd",
+        "olcdbidassertbind", "olcdbidassertpasswd", "oathsecret",
+        # Samba, FreeRADIUS, ISC DHCP, eDirectory
+        "sambantpassword", "sambalmpassword", "sambapasswordhistory", "sambacleartextpassword",
+        "sambapreviouscleartextpassword", "radiustunnelpassword", "dhcpkeysecret", "privatekey", "nspmpassword",
+        "nspmdistributionpassword", "nspmpasswordhistory",
     }
 )  # fmt: skip
+_SECRET_PREFIXES = ("mslaps-", "msfve-recoverypassword", "msfve-keypackage")
+_NO_SECRETS = frozenset({"mslaps-passwordexpirationtime", "mslaps-currentpasswordversion"})
 _OFFLINE = ("slapd24", "ad2012R2", "ds389")
 
 
@@ -126,7 +144,8 @@ class DirectorySchema:
 
 def is_secret(description: str) -> bool:
     """Whether an attribute holds a password or a key: Sorbus neither reads nor writes it."""
-    return description.partition(";")[0].lower() in _SECRETS
+    name = description.partition(";")[0].lower()
+    return name in _SECRETS or (name.startswith(_SECRET_PREFIXES) and name not in _NO_SECRETS)
 
 
 def schema_of(attribute_types: Iterable[str], object_classes: Iterable[str]) -> DirectorySchema:
@@ -223,7 +242,7 @@ def _inherited(one: object, given: Mapping[str, object], name: str) -> object:
 
 def _by_name(name: str, otherwise: Syntax) -> Syntax:
     known = name.lower()
-    if known in _SECRETS:
+    if is_secret(name):
         return "secret"
     if known in GUIDS:
         return "guid"

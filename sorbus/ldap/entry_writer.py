@@ -66,7 +66,7 @@ class EntryWriter:
         entry = current.entry
         doing = f"changing {resource} {entry.dn} of {self._directory.system}"
         renaming = self._naming.renaming(fields, current)
-        dn = entry.dn
+        dn, unfinished = entry.dn, None
         if renaming is not None:
             said = f"renaming {resource} {dn} of {self._directory.system}"
             referrers = referrers_of(dn, self._directory, self._entries)
@@ -78,9 +78,11 @@ class EntryWriter:
                     lambda: self._directory.rename(entry.dn, renaming.rdn, renaming.superior, doing=said),
                     superior=renaming.superior,
                 )
-            follow(referrers, dn := str(renaming.dn), self._directory)
+            unfinished = follow(referrers, dn := str(renaming.dn), self._directory)
         if changes := self._changes(fields, entry, renaming):
             self._unless_moved(resource, id, dn, lambda: self._directory.modify(dn, changes, doing=doing))
+        if unfinished is not None:
+            raise unfinished
 
     def changing(self, resource: str, fields: Record, current: EntryRecord) -> Call:  # noqa: ARG002
         """What `change` would send."""

@@ -9,9 +9,10 @@ import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sorbus.errors import Contended
+from sorbus.errors import Contended, PermanentError
 from sorbus.ldap.distinguished_name import is_same_name
 from sorbus.ldap.entry_set import EntrySet, equality
+from sorbus.ldap.results import NO_SUCH_OBJECT
 from sorbus.ldap.session import Directory
 
 _log = logging.getLogger(__name__)
@@ -30,14 +31,35 @@ def referrers_of(dn: str, directory: Directory, entries: EntrySet) -> list[Refer
     return [one for attribute in entries.references for one in _by(attribute, dn, directory, entries)]
 
 
-def follow(referrers: list[Referrer], new: str, directory: Directory) -> None:
-    """They name it by its new name. One that was changed meanwhile stays as it is now."""
+def follow(referrers: list[Referrer], new: str, directory: Directory) -> PermanentError | None:
+    """They name it by its new name; what to tell of those that the directory refuses to change. TransientError.
+
+    One that was changed or deleted meanwhile stays as it is now.
+    """
+    refused: list[tuple[Referrer, PermanentError]] = []
     for one in referrers:
         doing = f"having {one.attribute} of {one.dn} follow to {new} in {directory.system}"
         try:
             directory.modify(one.dn, {one.attribute: [("delete", [one.value]), ("add", [new.encode()])]}, doing=doing)
         except Contended as error:
             _log.info("%s: %s", doing, error)
+        except PermanentError as error:
+            if error.status == NO_SUCH_OBJECT:
+                _log.info("%s: %s", doing, error)
+            else:
+                refused.append((one, error))
+    if not refused:
+        return None
+    first, why = refused[0]
+    more = f" and {len(refused) - 1:,} more entries" if len(refused) > 1 else ""
+    return PermanentError(
+        f"the entry is {new} by now, and {first.attribute} of {first.dn}{more} still names it"
+        f" {first.value.decode(errors='replace')}: {why}. Correct that in {directory.system}; `sorbus reconcile` finds"
+        " all of them",
+        reason="refused",
+        words=why.words,
+        status=why.status,
+    )
 
 
 def _by(attribute: str, dn: str, directory: Directory, entries: EntrySet) -> Iterator[Referrer]:

@@ -84,11 +84,24 @@ def test_a_time_in_another_zone_is_written_in_utc() -> None:
     assert write_value(value, kind("moment")) == b"20261129071530.5Z"
 
 
-@pytest.mark.parametrize("name", ["userPassword", "UNICODEPWD", "userPassword;x", "sambaNTPassword", "krbPrincipalKey"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "userPassword", "UNICODEPWD", "userPassword;x", "sambaNTPassword", "krbPrincipalKey", "msLAPS-Password",
+        "msLAPS-EncryptedPassword", "msLAPS-EncryptedPasswordHistory", "msLAPS-EncryptedDSRMPassword",
+        "msDS-ManagedPassword", "msFVE-RecoveryPassword", "krbMKey", "nsds5ReplicaCredentials", "olcSyncrepl",
+    ],
+)  # fmt: skip
 def test_passwords_are_known(name: str) -> None:
     assert is_secret(name)
     with pytest.raises(PermanentError, match="neither read nor written"):
         write_value("x", usual_schema().type_of("userPassword"))
+
+
+@pytest.mark.parametrize("name", ["msLAPS-PasswordExpirationTime", "pwdLastSet", "shadowLastChange"])
+def test_what_is_said_about_a_password_is_none(name: str) -> None:
+    assert not is_secret(name)
+    assert usual_schema().type_of(name).syntax != "secret"
 
 
 def test_a_schema_is_read_as_a_server_writes_it() -> None:
