@@ -65,6 +65,8 @@ class DebeziumProducer:
         self._ids: dict[str, str] = {}
         self._begins: Offsets = {}
         self._offsets: Offsets = {}
+        self._reached: dict[str, Offsets] = {}
+        """Topic -> data type -> offsets: those of the last data type are the topic's."""
         self._read_at: dict[str, list[float]] = {}
         """Topic -> how late what was read of each partition is, in seconds since 1970; 0: not known."""
         self._stamped_at = 0.0
@@ -136,6 +138,10 @@ class DebeziumProducer:
                 continue
             self._offsets[topic][: len(before)], self._read_at[topic][: len(before)] = before, read_at
             self._restore(topic, topics[topic])
+        self._reached = {
+            topic: {stream.name: list(self._offsets[topic]) for stream in streams}
+            for topic, streams in self._streams.items()
+        }
         self._checked_at = self._stamped_at = time.monotonic()
         reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets, lost)
         self._reader = OrderedReader(reader, self._offsets)
@@ -208,6 +214,7 @@ class DebeziumProducer:
                 break
             self._waiting.popleft()
             topic = stream.options.topic
+            self._reached[topic][stream.name][message.partition] = message.offset + 1
             if is_last:
                 self._offsets[topic][message.partition] = message.offset + 1
                 self._read_at[topic][message.partition] = message.at / 1e6
@@ -268,8 +275,8 @@ class DebeziumProducer:
             self._again_all = ids is None
             wanted = None if ids is None else frozenset(ids)
             stream = next(one for one in self._all() if one.name == name)
-            begins, until = self._begins[stream.options.topic], list(self._offsets[stream.options.topic])
-            self._again = stream, read_again(self._settings, stream, begins, until, wanted, self._formats)
+            begins, until = self._begins[stream.options.topic], self._reached[stream.options.topic][name]
+            self._again = stream, read_again(self._settings, stream, begins, list(until), wanted, self._formats)
         stream, messages = self._again
         until_time = time.monotonic() + _SLICE
         changes: list[Change] = []
