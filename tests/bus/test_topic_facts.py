@@ -11,6 +11,7 @@ from sorbus.bus import topic_facts as asked
 from sorbus.bus.kafka import admin
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
+from tests.ops.console.visitor import eventually
 
 
 def test_a_topic_that_is_deleted_meanwhile_is_left_out(
@@ -26,6 +27,7 @@ def test_a_topic_that_is_deleted_meanwhile_is_left_out(
         found = describe(admin, topics)
         if gone in found:
             client.delete_topics([gone])[gone].result(15)
+            eventually(lambda: gone not in describe(admin, [gone]), "the topic isn't deleted")
         return found
 
     monkeypatch.setattr(asked, "topic_ids", describe_and_delete)
