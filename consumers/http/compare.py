@@ -80,7 +80,7 @@ def _plain(value: object) -> object:
         case bool():
             return value
         case int() | Decimal() | float():
-            return Decimal(str(value)).normalize()
+            return Decimal(str(value))
         case str():
             return value.replace("\r\n", "\n").strip() or None
         case datetime():

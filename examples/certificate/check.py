@@ -11,7 +11,9 @@ import json
 import sys
 from collections import Counter, defaultdict
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
+
+_EXACT = Context(prec=1000)
 
 
 def unexplained(flow):
@@ -45,11 +47,11 @@ def unexplained(flow):
             if mine != theirs:
                 yield f"segment {segment} of {part or 'records'} differs by records that aren't named"
     for name, total in flow["totals"].items():
-        left_over = Decimal(total["owner"][1]) - Decimal(total["target"][1])
+        left_over = _EXACT.subtract(Decimal(total["owner"][1]), Decimal(total["target"][1]))
         count = total["owner"][0] - total["target"][0]
         for owner, target in flow["values"].values():
             mine, theirs = ((side or {}).get(name) for side in (owner, target))
-            left_over -= Decimal(mine or 0) - Decimal(theirs or 0)
+            left_over = _EXACT.subtract(left_over, _EXACT.subtract(Decimal(mine or 0), Decimal(theirs or 0)))
             count -= (mine is not None) - (theirs is not None)
         if left_over or count:
             yield f"the total of {name} differs by {left_over} and {count} values that no named record explains"

@@ -123,7 +123,8 @@ def _number(text: str) -> str:
         return folded(text)
     if not number.is_finite() or abs(number.adjusted()) > 40:
         return folded(text)
-    return f"{number.normalize():f}" if number else "0"
+    written = f"{number:f}" if number else "0"
+    return written.rstrip("0").rstrip(".") if "." in written else written
 
 
 _FORMS: Mapping[Form, Callable[[str], str]] = {

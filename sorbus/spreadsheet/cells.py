@@ -19,6 +19,10 @@ _ELAPSED = re.compile(r"\[(h+|m+|s+)\]", re.IGNORECASE)
 _LEAP_BUG = 60
 """The serial number of 29 February 1900, which Excel counts and which never was."""
 _LAST_DAY = 2_958_465
+_LONGEST_FORMAT = 1000
+"""Characters; spreadsheet programs allow 255."""
+_SMALLEST = -324
+"""The exponent of the smallest number that spreadsheet programs can hold."""
 _DAY = timedelta(days=1)
 
 
@@ -46,6 +50,13 @@ NO_RESULT = UnusableCell(
 def error_cell(code: str) -> UnusableCell:
     """A cell that shows #N/A, #REF! and the like."""
     return UnusableCell("error in the cell", f"shows the error {code[:20]}: correct its formula")
+
+
+def unreadable_cell(text: str) -> UnusableCell:
+    """A cell whose kind says number or date, and whose content is neither."""
+    return UnusableCell(
+        "no value", f"is marked as a number or a date and holds {text[:50]!r}: write its value again and save the file"
+    )
 
 
 def merged_cell(area: str) -> UnusableCell:
@@ -95,7 +106,7 @@ class NumberFormat(NamedTuple):
 
 def number_format(code: str) -> NumberFormat:
     """Reads a format such as `dd.mm.yyyy`, `0.00%`, `00000` or `[h]:mm`."""
-    first = code.split(";")[0]
+    first = code[:_LONGEST_FORMAT].split(";")[0]
     bare = _QUOTED.sub("", first)
     if _ELAPSED.search(bare):
         return NumberFormat("elapsed")
@@ -118,10 +129,8 @@ def number_cell(text: str, format: NumberFormat, *, is_1904: bool) -> Cell:
     if len(text) < _DIGITS and text.isdigit():
         number: int | Decimal = int(text)
     else:
-        number = exact(text)
-        if not number.is_finite():
-            raise ValueError(text)
-        if abs(number) >= 10**_DIGITS:
+        number = _bounded(Decimal(text))
+        if number.adjusted() >= _DIGITS:
             return UnusableCell(
                 "more than 15 digits",
                 "holds a number of more than 15 digits, of which spreadsheets keep only the first 15: format the cell"
@@ -132,6 +141,15 @@ def number_cell(text: str, format: NumberFormat, *, is_1904: bool) -> Cell:
     if format.width and isinstance(number, int) and number >= 0 and len(str(number)) < format.width:
         return PaddedNumber(number, str(number).zfill(format.width))
     return number
+
+
+def _bounded(number: Decimal) -> Decimal:
+    """ValueError if it isn't finite. One that is too large stays as it is: written out, it would fill the memory."""
+    if not number.is_finite():
+        raise ValueError(number)
+    if not number or number.adjusted() < _SMALLEST:
+        return Decimal(0)
+    return exact(str(number)) if number.adjusted() < _DIGITS else number
 
 
 def exact(text: str) -> Decimal:

@@ -20,8 +20,13 @@ from sorbus.spreadsheet.cells import exact
 Order = Literal["DMY", "MDY", "YMD"]
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "´": "'", "`": "'"})
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u202f\u2009\u2007", " "))
-_SIGNED = re.compile(r"(?P<open>\()?\s*(?P<sign>[+\-−]?)\s*(?P<body>[0-9][0-9.,' ]*|[.,][0-9]+)\s*(?P<after>-?)\s*"
-                     r"(?P<percent>%?)\s*(?P<close>\))?")  # fmt: skip
+# Possessive: a text with many spaces is read once, and not once for each way to share them out.
+_SIGNED = re.compile(
+    r"(?P<open>\()?\s*+(?P<sign>[+\-−]?)\s*+(?P<body>[0-9][0-9.,' ]*+|[.,][0-9]++)\s*+(?P<after>-?)\s*+"
+    r"(?P<percent>%?)\s*+(?P<close>\))?"
+)
+_LONGEST = 200
+"""Characters of a number: more than any decimal has, with all its signs and spaces."""
 _EXPONENT = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE][+-]?[0-9]{1,3}")
 
 
@@ -57,23 +62,27 @@ def styles_named(name: str | None) -> tuple[NumberStyle, ...]:
     return tuple(each for each in STYLES if each.point == style.point and each.group in ("", style.group))
 
 
-@lru_cache(maxsize=4096)
 def number_readings(text: str) -> tuple[tuple[NumberStyle, Decimal], ...]:
     """What a text is as a number in each style that allows it; empty: it is no number in any."""
-    found = _SIGNED.fullmatch(text.strip().translate(_APOSTROPHES).translate(_SPACES))
+    text = text.strip()
+    return _readings(text) if len(text) <= _LONGEST else ()
+
+
+@lru_cache(maxsize=4096)
+def _readings(text: str) -> tuple[tuple[NumberStyle, Decimal], ...]:
+    found = _SIGNED.fullmatch(text.translate(_APOSTROPHES).translate(_SPACES))
     if found is None or bool(found["open"]) != bool(found["close"]):
         return ()
     signs = [bool(found["open"]), found["sign"] in ("-", "−"), bool(found["after"])]
     if sum(signs) > 1:
         return ()
-    factor = Decimal("-1" if any(signs) else "1")
-    places = 2 if found["percent"] else 0
+    sign, power = "-" if any(signs) else "", "E-2" if found["percent"] else ""
     body = found["body"].strip()
     readings = []
     for style in STYLES:
         digits = _digits(body, style)
         if digits is not None:
-            readings.append((style, (Decimal(digits) * factor).scaleb(-places)))
+            readings.append((style, Decimal(f"{sign}{digits}{power}")))
     return tuple(readings)
 
 

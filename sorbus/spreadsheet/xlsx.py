@@ -25,6 +25,7 @@ from sorbus.spreadsheet.cells import (
     number_cell,
     number_format,
     unescaped,
+    unreadable_cell,
 )
 from sorbus.spreadsheet.xml_part import SAVE_AGAIN, XmlPart, local_name
 
@@ -173,16 +174,19 @@ class XlsxFile:
             case "s":
                 assert self._texts is not None
                 return self._texts[int(text)] or None
-            case "n":
-                return number_cell(text, self.format_of(cell.get("s")), is_1904=self.is_1904)
+            case "n" | "d":
+                try:
+                    if kind == "d":
+                        return iso_cell(text)
+                    return number_cell(text, self.format_of(cell.get("s")), is_1904=self.is_1904)
+                except (ValueError, ArithmeticError):
+                    return unreadable_cell(text)
             case "str":
                 return unescaped(text)
             case "b":
                 return text.strip() in ("1", "true")
             case "e":
                 return error_cell(text)
-            case "d":
-                return iso_cell(text)
             case _:
                 return unescaped(text)
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.mapping.filters import FILTERS
+from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.privacy.mask import masked_text
 from sorbus.privacy.words import without
 from sorbus.schema import parse_schema
+from sorbus.spreadsheet.cells import escaped, is_shortened, number_format, unescaped
+from sorbus.spreadsheet.written_values import ColumnOfDates, ColumnOfNumbers
 from sorbus.telemetry.logs import redact_text
 
 UNITS = (
     *(" ", "a", "1", "-", ".", "a-", "a ", "1-", "1/", "@", "a@", "(", '"', "<style", "a://", "token=", "Bearer ", "é"),
+    *("[", "[h", "_x", "1 ", "( ", "1,", "'", "%"),
     *(", ", "; ", "{a", "a\n", "0.", "Street ", "No. ", "12 bis ", "rue ", "1.000.", "2026-", "٣", "1e"),
 )
 LENGTH = 20_000
@@ -65,6 +70,28 @@ def test_what_masks_a_text_is_done_with_any_in_no_time(read: Callable[[str], obj
     seconds, text = slowest(read)
 
     assert seconds < SECONDS, f"{seconds:.1f} s for {text!r}..."
+
+
+def _read_column(text: str) -> None:
+    for column in (numbers := ColumnOfNumbers(), ColumnOfDates(), ColumnOfDates(has_time=True)):
+        numbers.see(text, 1) if column is numbers else column.see(text)  # type: ignore[union-attr]
+        with contextlib.suppress(ValueError):
+            column.read(text)
+
+
+@pytest.mark.parametrize("read", [_read_column, number_format, is_shortened, unescaped, escaped])
+@pytest.mark.parametrize("begin", ["", "1", "(", "["])
+def test_a_cell_is_read_in_no_time(read: Callable[[str], object], begin: str) -> None:
+    seconds, text = slowest(lambda text: read(begin + text[1:]))
+
+    assert seconds < SECONDS, f"{seconds:.1f} s for {begin + text!r}..."
+
+
+def test_a_number_of_any_size_is_written_out_or_refused_in_no_time() -> None:
+    assert as_text(Decimal("1E+1000")) == "1" + "0" * 1000
+    for text in ("1E+99999999999", "-1E-99999999999"):
+        with pytest.raises(ValueError, match="too many digits"):
+            as_text(Decimal(text))
 
 
 def test_an_avro_decimal_of_any_length_is_refused_in_no_time() -> None:

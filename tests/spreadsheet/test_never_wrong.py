@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import tempfile
+import tracemalloc
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -18,7 +19,15 @@ from hypothesis import strategies as st
 from openpyxl.cell import WriteOnlyCell
 
 from sorbus.errors import TransientError
-from sorbus.spreadsheet.cells import PaddedNumber, UnusableCell, escaped, plain, unescaped
+from sorbus.spreadsheet.cells import (
+    PaddedNumber,
+    UnusableCell,
+    escaped,
+    number_cell,
+    number_format,
+    plain,
+    unescaped,
+)
 from sorbus.spreadsheet.encoding import find_encoding
 from sorbus.spreadsheet.files import FileStamp
 from sorbus.spreadsheet.replace_file import replace_file
@@ -31,6 +40,13 @@ from sorbus.spreadsheet.xlsx_edit import edit_workbook
 
 short = settings(max_examples=60, deadline=None)
 NUMBERS = st.decimals(-(10**9), 10**9, places=3).map(lambda number: number.normalize())
+LONG_NUMBERS = st.builds(
+    lambda digits, places, sign: Decimal(f"{sign}{digits}E-{places}"),
+    st.integers(10**28, 10**38 - 1),
+    st.integers(0, 38),
+    st.sampled_from(["", "-"]),
+)
+"""As decimal(38, s) has them: more digits than Python's own arithmetic keeps."""
 DAYS = st.dates(date(1901, 1, 1), date(2099, 12, 31))
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=30)
 XML_TEXTS = TEXTS.filter(lambda text: not any(ord(char) < 32 or ord(char) in (0xFFFE, 0xFFFF) for char in text))
@@ -39,7 +55,7 @@ ALPHABETS = ("äöüÄÖÜß", "éèàùçêôœÉÀ", "áéíóúñÑ", "čšž
 
 
 @short
-@given(st.lists(NUMBERS, min_size=1, max_size=12), st.sampled_from(STYLES))
+@given(st.lists(NUMBERS | LONG_NUMBERS, min_size=1, max_size=12), st.sampled_from(STYLES))
 def test_a_column_of_numbers(numbers: list[Decimal], style: object) -> None:
     texts = [written(number, TextStyle(style)) for number in numbers]  # type: ignore[arg-type]
     for said in (None, style.name):  # type: ignore[attr-defined]
@@ -51,6 +67,13 @@ def test_a_column_of_numbers(numbers: list[Decimal], style: object) -> None:
                 assert column.read(text) == number, texts
             except ValueError:
                 assert said is None, "the map says how it is written"
+
+
+@given(LONG_NUMBERS)
+def test_a_share_keeps_every_digit(number: Decimal) -> None:
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    assert ColumnOfNumbers("1234.56").read(f"{number:f} %") == Decimal((sign, digits, exponent - 2))
 
 
 @short
@@ -109,6 +132,24 @@ def test_shields_in_text_files(text: str) -> None:
     shown = written(text, TextStyle(STYLES[0]))
     assert unshielded(shown) == text
     assert not shown.startswith(("=", "@")), "no program runs it"
+
+
+@pytest.mark.parametrize(
+    "text", ["1E+200000000", "1E+99999999999", "-1E+99999999999", "1E-200000000", "0E+99999999999"]
+)
+@pytest.mark.parametrize("format", ["General", "0.00", "00000"])
+def test_a_number_of_any_size_takes_no_memory(text: str, format: str) -> None:
+    tracemalloc.start()
+    try:
+        found = number_cell(text, number_format(format), is_1904=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+    if text.startswith(("1E-", "0E")):
+        assert plain(found) in (0, "00000")
+    else:
+        assert isinstance(found, UnusableCell)
 
 
 CELLS = st.one_of(

@@ -325,6 +325,19 @@ def errors_and_formulas_without_results(path: Path) -> None:
     book(path, [["No", "Amount"], [1, "#N/A"], [2, "=1+1"], [3, 3]])
 
 
+@case(
+    "odd.xlsx",
+    records={"3": {"amount": D(3), "made_on": date(2026, 1, 1)}},
+    letters={"1": ["row 2, column B (Amount)", "'NaN'"], "2": ["row 3, column C (Date)", "'1E+9999'"]},
+)
+def what_is_marked_as_a_number_and_is_none(path: Path) -> None:
+    """As report generators write it: one cell isn't the whole file's fault."""
+    day = date(2026, 1, 1)
+    book(path, [["No", "Amount", "Date"], [1, 10001, day], [2, 2, date(2027, 9, 1)], [3, 3, day]])
+    patched(path, "xl/worksheets/sheet1.xml", "<v>10001</v>", "<v>NaN</v>")
+    patched(path, "xl/worksheets/sheet1.xml", "<v>46631</v>", "<v>1E+9999</v>")
+
+
 @case("long.xlsx", letters={"1": ["more than 15 digits", "as text"]})
 def sixteen_digits(path: Path) -> None:
     book(path, [["No", "Name"], [1, 4111111111111111]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Literal, NamedTuple
 
 from pydantic import JsonValue
@@ -12,6 +12,7 @@ from sorbus.errors import SorbusError
 from sorbus.ops.checklists.sheets.changes import TargetFields
 
 RECORDS = "records"
+_EXACT = Context(prec=400)
 How = Literal["read", "entered", "unknown"]
 
 
@@ -50,7 +51,7 @@ def totals_of(records: Iterable[TargetFields], sums: Sequence[str]) -> Totals:
     for fields in records:
         count += 1
         for name in sums:
-            added[name] += _number(name, fields.get(name))
+            added[name] = _EXACT.add(added[name], _number(name, fields.get(name)))
     return Totals(count, added)
 
 

@@ -235,7 +235,7 @@ def _value(cell: AnyCell, value: FieldValue) -> None:
     match value:
         case None:
             pass
-        case Decimal() if len(value.normalize().as_tuple().digits) <= _DIGITS and abs(value) < 10**_DIGITS:
+        case Decimal() if len(f"{value:f}".replace(".", "").strip("-0")) <= _DIGITS and abs(value) < 10**_DIGITS:
             cell.value = value
             # not General, which shows and exports 123456789012 as 1.23457E+11
             cell.number_format = _number_format(value)

@@ -120,6 +120,8 @@ def as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
+        if abs(value.adjusted()) > _MOST:  # 1e999999999 in a JSON document
+            raise ValueError(f"{shown(value)} has too many digits to be written out")
         return format(value, "f")
     if isinstance(value, date | time):
         return value.isoformat()
