@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _PAGE = 500
 _MOST_NAMELESS = 100
 _SHOWN = 5
+_WRITTEN = "the row as it is written"
+"""The name, in a dead letter, of a row whose cells aren't known by their columns."""
 Reading = Generator["PageResult | None", None, None]
 
 
@@ -74,6 +76,8 @@ class SheetReader:
         """Whether the last reading had every file, so that what it lacked is gone."""
         self._said: dict[Path, str] = {}
         self._withdrawn: set[bytes] = set()
+        self._told: dict[bytes, str] = {}
+        """What was last said of each row without an id: it names the row, which may be another by now."""
 
     def encode(self, _: Json) -> bytes:
         """For the change detector: the row that is being judged."""
@@ -150,8 +154,10 @@ class SheetReader:
                         doubled.setdefault(id, _Doubled([], []))
                     seen[id] = total
         yield from self._doubled(sheets, doubled)
-        found, nameless = PageResult(), set[bytes]()
+        above = self._above(sheets, seen)
+        found, nameless = PageResult(), dict[bytes, str]()
         known = self._memory.ids()
+        count = len(known)
         for sheet in sheets:
             for row in sheet.rows.rows():
                 self.rows += 1
@@ -159,11 +165,15 @@ class SheetReader:
                 if self.rows % _PAGE == 0:
                     yield self._taken(found, total, is_first)
                     found = PageResult()
+        for id, (sheet, row) in above.items():
+            self._refuse_above(id, sheet, row, found)
         yield self._taken(found, total, is_first)
+        self._told = nameless
         self.columns = frozenset(name for sheet in sheets for name in sheet.rows.header.names.values())
         if is_complete:
-            lacking = [id for id in sorted(known) if id not in seen and id not in nameless and id in self._memory]
-            check = AbsenceCheck(len(known), len(seen), None, is_whole)
+            known -= seen.keys()
+            lacking = [id for id in sorted(known) if not (id in nameless or id in above) and id in self._memory]
+            check = AbsenceCheck(count, len(seen), None, is_whole and not above)
             yield from self._settle(lacking, check)
 
     def _taken(self, found: PageResult, total: int, is_first: bool) -> PageResult:
@@ -186,12 +196,33 @@ class SheetReader:
                     entry.places.append(sheet.rows.place(row.number))
                     entry.raw.append(named.raw())
 
+    def _above(self, sheets: list[_Sheet], seen: Mapping[bytes, int]) -> dict[bytes, tuple[_Sheet, SheetRow]]:
+        """Published records that are above a header now: people sort it in among their rows. Titles are none."""
+        found = dict[bytes, tuple[_Sheet, SheetRow]]()
+        for sheet in sheets if self._options.header_row is None else ():
+            for row in sheet.rows.above:
+                id = self._id_of(sheet, row, self._shape.named(sheet.rows, row.number, row.cells))
+                if isinstance(id, bytes) and id in self._memory and id not in seen:
+                    found.setdefault(id, (sheet, row))
+        return found
+
+    def _refuse_above(self, id: bytes, sheet: _Sheet, row: SheetRow, found: PageResult) -> None:
+        error = PermanentError(
+            f"{sheet.rows.place(row.number)} is above the header, which is in row {sheet.rows.header.row}: it seems to"
+            " have been sorted in among the rows, and what is above it isn't read. Move it to the top again (if rows"
+            " above it are meant to be titles, say `header_row:` under the data type's `source:`)",
+            reason="above the header",
+            field=self._shape.key[0],
+        )
+        raw = self._shape.named(sheet.rows, row.number, row.cells).raw()
+        add(found, self._memory.refuse(id, raw, _now(), error))
+
     def _judge(
         self,
         sheet: _Sheet,
         row: SheetRow,
         doubled: dict[bytes, _Doubled],
-        nameless: set[bytes],
+        nameless: dict[bytes, str],
         found: PageResult,
     ) -> None:
         named = self._shape.named(sheet.rows, row.number, row.cells)
@@ -200,13 +231,17 @@ class SheetReader:
             return
         found.read += 1
         now = _now()
-        raw = named.raw()
+        raw = named.raw() if row.fault is None else {_WRITTEN: row.line or [*map(str, filter(None, row.cells))]}
         if isinstance(id, PermanentError):
             key = NO_ID + blake2b(sheet.rows.where.encode() + raw_json(raw), digest_size=8).hexdigest().encode()
-            if key in self._memory or len(nameless) < _MOST_NAMELESS:
-                nameless.add(key)
+            if key not in nameless and (key in self._memory or len(nameless) < _MOST_NAMELESS):
+                nameless[key] = str(id)
+                if self._told.get(key) != str(id):
+                    self._memory.forget_refused([key])
                 add(found, self._memory.refuse(key, raw, now, id))
-        elif (entry := doubled.get(id)) is not None:
+            return
+        self._withdrawn.discard(id)
+        if (entry := doubled.get(id)) is not None:
             places = ", ".join(entry.places) + (" and more" if len(entry.places) == _SHOWN else "")
             key_names = ", ".join(self._shape.key)
             error = PermanentError(
@@ -251,6 +286,7 @@ class SheetReader:
                 add(found, self._memory.gone(id, _now()))
             elif self._memory.is_unsure(id) and id not in self._withdrawn:
                 self._withdrawn.add(id)
+                self._memory.forget_refused([id])  # should the row come back, it is refused again
                 found.resolved.append(id)
         yield found
 

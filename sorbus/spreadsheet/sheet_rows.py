@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from sorbus.errors import TransientError
-from sorbus.spreadsheet.cells import Cell, UnusableCell, merged_cell
+from sorbus.spreadsheet.cells import Cell, UnusableCell, is_empty, merged_cell
 from sorbus.spreadsheet.files import WORKBOOKS
 from sorbus.spreadsheet.header import SEARCHED_ROWS, Header, find_header
 from sorbus.spreadsheet.text_file import (
@@ -25,6 +25,11 @@ from sorbus.spreadsheet.text_file import (
 )
 from sorbus.spreadsheet.xlsx import Area, Row, Tab, XlsxFile, column_letter
 
+_MORE_CELLS = UnusableCell(
+    "more cells than the header",
+    "has more cells than the header, so that nobody knows which belong to which: put a cell that holds a delimiter into"
+    " quotation marks, or give every column a name",
+)
 _CHUNK = 500
 _TALL = 1000
 
@@ -42,11 +47,12 @@ class SheetForm(NamedTuple):
 
 
 class SheetRow(NamedTuple):
-    """A row below the header. `fault`: why it can't be split into cells."""
+    """A row of a sheet. `fault`: why it can't be used as it is; `line`: how one begins that can't be split."""
 
     number: int
     cells: Sequence[Cell]
     fault: UnusableCell | None = None
+    line: str = ""
 
 
 class SheetRows:
@@ -59,6 +65,10 @@ class SheetRows:
         self.tab: str | None = None
         self.text_form: TextForm | None = None
         self.header: Header
+        self.above: Sequence[SheetRow] = ()
+        """The rows above the header that have values."""
+        self._width: int | None = None
+        """Cells of a text file's header."""
         self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="sorbus-")  # noqa: SIM115 - until `close`
         self._tall: list[Area] = []
         self._merged: dict[int, list[Area]] = {}
@@ -85,7 +95,15 @@ class SheetRows:
                     continue
                 if row.fault is None and self.header.is_repeated(row.cells):
                     continue
+                if self._width is not None and len(row.cells) > self._width and row.fault is None:
+                    yield self._with_fitting_cells(row, self._width)
+                    continue
                 yield self._with_merged(row)
+
+    @staticmethod
+    def _with_fitting_cells(row: SheetRow, width: int) -> SheetRow:
+        """An unquoted delimiter in a cell moves all cells behind it under other names."""
+        return row if all(map(is_empty, row.cells[width:])) else row._replace(fault=_MORE_CELLS)
 
     def _with_merged(self, row: SheetRow) -> SheetRow:
         tall = [one for one in self._tall if one.first_row <= row.number <= one.last_row]
@@ -117,6 +135,10 @@ class SheetRows:
         self.header = find_header(
             self.where, first, form.required, form.optional, row=form.header_row, depth=form.header_rows, merged=merged
         )
+        top = self.header.row - form.header_rows
+        self.above = [SheetRow(number, cells) for number, cells in first if number <= top]
+        if self.text_form is not None:
+            self._width = max(len(cells) for number, cells in first if top < number <= self.header.row)
         for area in merged:
             if area.last_row - area.first_row > _TALL:
                 self._tall.append(area)

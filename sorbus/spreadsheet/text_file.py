@@ -13,6 +13,8 @@ from sorbus.spreadsheet.encoding import find_encoding
 
 DELIMITERS = {";": "semicolon", ",": "comma", "\t": "tab", "|": "bar"}
 _LONGEST_CELL = 2_000_000
+_SHOWN = 1000
+"""Characters of a line that can't be split."""
 _CUT_OFF = UnusableCell(
     "a row that is cut off", "ends before its last cells, and so does the file: was it copied to its end?"
 )
@@ -26,11 +28,15 @@ class TextForm(NamedTuple):
 
 
 class TextRow(NamedTuple):
-    """A row, by its number as a spreadsheet program counts. `fault`: why it can't be split, without cells."""
+    """A row, by its number as a spreadsheet program counts. `fault`: why it can't be used as it is.
+
+    `line`: how one that can't be split into cells begins.
+    """
 
     number: int
     cells: list[Cell]
     fault: UnusableCell | None = None
+    line: str = ""
 
 
 def encoding_of(path: Path, said: str | None) -> str:
@@ -58,12 +64,14 @@ def text_rows(path: Path, form: TextForm) -> Iterator[TextRow]:
         reader = csv.reader(ends, delimiter=form.delimiter, strict=True)
         while True:
             number += 1
+            ends.first = None
             try:
                 cells: list[Cell] = [cell or None for cell in next(reader)]
             except StopIteration:
                 return
             except csv.Error:
-                yield TextRow(number, [], _not_split(line + 1, reader.line_num))
+                begin = (ends.first or "")[:_SHOWN].rstrip("\r\n")
+                yield TextRow(number, [], _not_split(line + 1, reader.line_num), begin)
                 line = reader.line_num
                 continue
             except UnicodeError as error:
@@ -92,14 +100,17 @@ def _not_split(first: int, last: int) -> UnusableCell:
 
 
 class _Ends:
-    """A file's lines, and whether the last one had an end."""
+    """A file's lines, the first one of a row, and whether the last one had an end."""
 
     def __init__(self, opened: TextIO) -> None:
         self._opened, self.has_line_end = opened, True
+        self.first: str | None = None
 
     def __iter__(self) -> Iterator[str]:
         for line in self._opened:
             self.has_line_end = line.endswith(("\n", "\r"))
+            if self.first is None:
+                self.first = line
             yield line
 
 

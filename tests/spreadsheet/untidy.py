@@ -191,6 +191,21 @@ def delimiters_that_excel_leaves_out(path: Path) -> None:
     text(path, ["No,Name,Amount", "1,A", "2,B,2"])
 
 
+@case(
+    "shifted.csv",
+    records={"1": {"name": "Meier", "note": "Zurich"}, "3": {"name": "Meier, Inc", "note": None}},
+    letters={"no-id:": ["row 3", "more cells than the header", "quotation marks"]},
+)
+def a_delimiter_inside_a_cell(path: Path) -> None:
+    text(path, ["No,Name,Note", "1,Meier,Zurich,,", "2,Meier, Inc,Berlin", '3,"Meier, Inc"'])
+
+
+@case("remarks.csv", records={"1": {"name": "A"}, "2": {"name": "B"}})
+def a_column_of_remarks_without_a_name(path: Path) -> None:
+    """Programs give every row as many delimiters as the widest has."""
+    text(path, ["Some list,,,", "No,Name,,", "1,A,,ask Ann", "2,B,,"])
+
+
 @case("unicode.txt", records={"1": {"name": "Dvořák"}, "2": {"name": "日本"}})
 def excels_unicode_text(path: Path) -> None:
     """UTF-16 with tabs."""

@@ -236,6 +236,50 @@ def test_a_letter_of_a_row_that_is_gone_is_closed(tmp_path: Path) -> None:
     office.producer.close()
 
 
+def test_a_row_that_comes_back_as_wrong_as_it_went_is_a_letter_again(tmp_path: Path) -> None:
+    office = Office(tmp_path, removed_rows="keep")
+    for _ in range(3):
+        office.write([(1, "one"), (2, "")])
+        office.until(lambda: "2" in office.letters, "a letter")
+        office.write([(1, "one")])
+        office.until(lambda: not office.letters, "closed")
+    office.producer.close()
+
+
+def test_each_row_that_cannot_be_split_is_a_letter_that_names_its_line(office: Office) -> None:
+    path = office.folder / "list.csv"
+    path.write_text('No,Name\n1,one\n2,"t"wo\n3,three\n4,"f"our\n5,"f"ive\n4,"f"our\n')
+    office.until(lambda: len(office.live) == 2 and bool(office.letters), "read")
+    assert sorted(words.partition("(line")[2][:2].strip() for words in office.letters.values()) == ["3", "5", "6"]
+    path.write_text('No,Name\n1,one\n2,two\n3,three\n4,four\n5,five\n4,"f"our\n')
+    office.until(lambda: len(office.live) == 5, "corrected but for one")
+    office.until(lambda: ["line 7" in words for words in office.letters.values()] == [True], "where it is now")
+
+
+def test_a_header_that_was_sorted_in_among_the_rows_deletes_none_of_them(office: Office) -> None:
+    path = office.write(many(40))
+    office.until(lambda: len(office.live) == 40, "read")
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join(["A title,", *lines[:2], header, *lines[2:30]]) + "\n")
+    office.until(lambda: {"1", "2"} <= office.letters.keys(), "told")
+    assert "row 2 is above the header, which is in row 4" in office.letters["1"]
+    office.looks(20)
+    assert len(office.live) == 40
+    assert office.letters.keys() == {"1", "2"}
+    path.write_text("\n".join(["A title,", header, *lines]) + "\n")
+    office.until(lambda: not office.letters, "closed")
+
+
+@pytest.mark.parametrize("title", [("Customers", ""), (7, ""), (7, "name 7")])
+def test_titles_above_a_header_are_none_of_the_rows(office: Office, title: tuple[object, object]) -> None:
+    office.write(many(20))
+    office.until(lambda: len(office.live) == 20, "read")
+    with (office.folder / "list.csv").open("w", newline="") as opened:
+        csv.writer(opened).writerows([title, ("No", "Name"), *many(19)])
+    office.until(lambda: len(office.live) == 19, "deleted")
+    assert not office.letters
+
+
 def test_a_restart_publishes_only_what_has_changed(office: Office) -> None:
     office.write(many(5))
     office.until(lambda: len(office.live) == 5, "read")
