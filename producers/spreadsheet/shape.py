@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from sorbus.mapping.types import FLOAT, NUMBER
 from sorbus.producers.spreadsheet.options import SpreadsheetSource
 from sorbus.schema import Kind, SchemaField
 from sorbus.spreadsheet.cells import Cell, PaddedNumber, UnusableCell, is_empty, is_shortened, plain
-from sorbus.spreadsheet.sheet_rows import SheetRows
+from sorbus.spreadsheet.sheet_rows import SheetForm, SheetRows
 from sorbus.spreadsheet.written_values import ColumnOfDates, ColumnOfNumbers
 
 _BOOLEANS = {
@@ -63,9 +63,12 @@ class SheetShape:
         used = {name for each in named for name in (each.source, *(each.rule.uses if each.rule else ())) if name}
         self.key = options.key
         self.required = tuple(dict.fromkeys([*options.key, *sorted(used)]))
-        optional = tuple(each.source for each in parts[""] if each.row is None and each.source)
-        self.form = options.form(self.required, optional)
-        """What is known of the sheets before they are read."""
+        self.same_named = tuple(each.source for each in parts[""] if each.row is None and each.source)
+        """The columns that, where there are such, fill the fields of their names."""
+
+    def form(self, once: Collection[str]) -> SheetForm:
+        """What is known of a sheet before it is read. `once`: same-named columns that there were, and so have to be."""
+        return self._options.form((*self.required, *sorted(once)), self.same_named)
 
     @property
     def mapped(self) -> dict[str, str]:

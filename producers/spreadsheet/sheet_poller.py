@@ -69,6 +69,7 @@ class SheetPoller:
         read_at, deleted, floor = found.get("read_at"), found.get("deleted_version"), found.get("floor")
         self._read_at = read_at if isinstance(read_at, int) else None
         self._memory.deleted_version = deleted if isinstance(deleted, int) else 0
+        self._reader.same_named.restore(found.get("columns"))
         self._floor = floor if isinstance(floor, int) else self._floor
         if self._floor is not None:
             self._memory.begin_above(self._floor)
@@ -79,8 +80,16 @@ class SheetPoller:
         self._report.begin(drift)
 
     def position(self) -> JsonValue:
-        """When the sheets were read last, the version of the last delete, and that above which all is published."""
-        return {"read_at": self._read_at, "deleted_version": self._memory.deleted_version, "floor": self._floor}
+        """When the sheets were read last, the version of the last delete, and that above which all is published.
+
+        `columns`: those that filled the fields of their names.
+        """
+        return {
+            "read_at": self._read_at,
+            "deleted_version": self._memory.deleted_version,
+            "floor": self._floor,
+            "columns": self._reader.same_named.stored(),
+        }
 
     def resnapshot(self) -> None:
         """Publishes every record again."""

@@ -20,6 +20,7 @@ from sorbus.producers.polling.deletes import AbsenceCheck, Deletes
 from sorbus.producers.polling.poll_state import NO_ID, PageResult, Rules, add
 from sorbus.producers.spreadsheet.chosen_files import ChosenFiles
 from sorbus.producers.spreadsheet.options import SpreadsheetSource
+from sorbus.producers.spreadsheet.same_named import SameNamedColumns
 from sorbus.producers.spreadsheet.shape import NamedCells, SheetEncoder, SheetShape
 from sorbus.spreadsheet.cells import UnusableCell
 from sorbus.spreadsheet.files import FileStamp
@@ -35,6 +36,7 @@ Reading = Generator["PageResult | None", None, None]
 
 
 class _Sheet(NamedTuple):
+    file: str
     rows: SheetRows
     encoder: SheetEncoder
 
@@ -69,6 +71,7 @@ class SheetReader:
             weak_proof="and a file may lose rows by a slip or half a copy",
         )
         self.deletes = Deletes(rules, memory, _now)
+        self.same_named = SameNamedColumns(shape.same_named)
         self._row: NamedCells
         self._encoder: SheetEncoder
         self._read: dict[Path, FileStamp] = {}
@@ -116,12 +119,12 @@ class SheetReader:
         """Reads a file's sheets into `sheets`; what is wrong with the file."""
         mine = list[_Sheet]()
         try:
-            for found in read_sheets(path, self._options.sheets, self._shape.form):
+            for found in read_sheets(path, self._options.sheets, self._shape.form(self.same_named.of(path.name))):
                 if found is None:
                     yield None
                     continue
                 stack.callback(found.close)
-                mine.append(_Sheet(found, self._shape.of(found)))
+                mine.append(_Sheet(path.name, found, self._shape.of(found)))
         except TransientError as error:
             return str(error)
         sheets += mine
@@ -169,6 +172,12 @@ class SheetReader:
             self._refuse_above(id, sheet, row, found)
         yield self._taken(found, total, is_first)
         self._told = nameless
+        columns = dict[str, set[str]]()
+        for sheet in sheets:
+            columns.setdefault(sheet.file, set(sheet.rows.header.columns)).intersection_update(
+                sheet.rows.header.columns
+            )
+        self.same_named.saw(columns, is_complete=is_complete)
         self.columns = frozenset(name for sheet in sheets for name in sheet.rows.header.names.values())
         if is_complete:
             known -= seen.keys()

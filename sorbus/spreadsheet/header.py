@@ -40,7 +40,7 @@ def find_header(
     where: str,
     rows: Sequence[Row],
     required: Iterable[str],
-    optional: Iterable[str] = (),
+    optional: Sequence[str] = (),
     *,
     row: int | None = None,
     depth: int = 1,
@@ -48,7 +48,7 @@ def find_header(
 ) -> Header:
     """The first row that has every required name. `row`: said by the map; `depth`: rows that make up a name.
 
-    TransientError names what is missing from the row that has most.
+    TransientError names what is missing from the row that has most, or what is there twice.
     """
     wanted = list(dict.fromkeys(required))
     best: tuple[int, Header] | None = None
@@ -61,6 +61,7 @@ def find_header(
         header = Header(number, names, _matched(where, names, wanted, optional))
         found = sum(name in header.columns for name in wanted)
         if wanted and found == len(wanted):
+            _require_single(where, names, optional)
             return header
         if not wanted and names and len(names) >= widest and all(isinstance(cell, str | None) for cell in cells):
             return header
@@ -71,24 +72,41 @@ def find_header(
         raise TransientError(f"{where} has no header{at}: it is empty, or its names are further down than row 50")
     missing = [name for name in wanted if name not in best[1].columns]
     near = closest(missing[0], best[1].names.values()) if missing else "name the key columns"
+    fix = "the mapping sheet"
+    if missing and missing[0] in optional:
+        fix = "write the data type's rows into the mapping sheet, without it if there is no such column any more"
     raise TransientError(
         f"{where} has no column {', '.join(map(repr, missing))} in row {best[1].row}, which looks most like the header:"
-        f" {near}; correct the header, or the mapping sheet"
+        f" {near}; correct the header, or {fix}"
     )
 
 
 def _matched(where: str, names: Mapping[int, str], required: Sequence[str], optional: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for name in [*required, *optional]:
-        clean = written_name(name)
-        places = [column for column, each in names.items() if each == clean]
-        places = places or [column for column, each in names.items() if each.casefold() == clean.casefold()]
-        if len(places) > 1 and name in required and all(other in names.values() for other in required):
-            letters = " and ".join(column_letter(place + 1) for place in places)
-            raise TransientError(f"{where} has two columns called {clean!r} ({letters}): rename one of them")
+        places = _places(names, name)
+        if len(places) > 1 and name in required and all(_places(names, other) for other in required):
+            _require_single(where, names, [name])
         if len(places) == 1:
             found[name] = places[0]
     return found
+
+
+def _places(names: Mapping[int, str], name: str) -> list[int]:
+    clean = written_name(name)
+    same = [column for column, each in names.items() if each == clean]
+    return same or [column for column, each in names.items() if each.casefold() == clean.casefold()]
+
+
+def _require_single(where: str, names: Mapping[int, str], wanted: Iterable[str]) -> None:
+    for name in wanted:
+        places = _places(names, name)
+        if len(places) > 1:
+            letters = " and ".join(column_letter(place + 1) for place in places)
+            raise TransientError(
+                f"{where} has {'two' if len(places) == 2 else len(places)} columns called {written_name(name)!r}"
+                f" ({letters}): rename {'one' if len(places) == 2 else 'all but one'} of them"
+            )
 
 
 def _names(number: int, rows: Mapping[int, Sequence[Cell]], depth: int, merged: Sequence[Area]) -> dict[int, str]:

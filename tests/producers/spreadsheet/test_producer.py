@@ -13,7 +13,7 @@ import pytest
 
 from sorbus.abilities import PublishedState
 from sorbus.conformance.sample_type import NAME, SCHEMA, decode, rows
-from sorbus.connector import Batch, BoundSource, BoundSystem
+from sorbus.connector import Batch, BoundSource, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PartialOutage, Unfinished
 from sorbus.mapfile.model import DataType, System
@@ -33,25 +33,28 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 class Office:
     """A folder, a producer on it, and what the producer has published."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, is_mapped: bool = True, **options: object) -> None:
+        """`is_mapped`: the mapping sheet has a row; else every field takes the column of its name."""
+        self.folder, self._is_mapped = folder, is_mapped
         given = {"file": "list.csv", "key": "No", "settle": 0.01, "removed_rows": "delete", **options}
         self._options = SpreadsheetSource.model_validate(given)
         self.live: dict[str, str] = {}
+        self.notes: dict[str, object] = {}
         self.letters: dict[str, str] = {}
         self.problems: list[str] = []
         self.events = 0
+        self.position: Position = {}
         self.producer = self.start()
 
-    def start(self, *published: PublishedState) -> SpreadsheetProducer:
-        mapping = [("name", f"{self._options.resource}.Name", "")]
+    def start(self, *published: PublishedState, position: Position | None = None) -> SpreadsheetProducer:
+        mapping = [("name", f"{self._options.resource}.Name", "")] if self._is_mapped else []
         data_type = DataType(system_of_record="office")
         source = BoundSource(NAME, data_type, SCHEMA, rows("office", mapping, into=False), self._options)
         connection = SpreadsheetConnection(path=Path())
         system = BoundSystem("office", System(kind="spreadsheet"), connection, "", self.folder)
         self.producer = SpreadsheetProducer(system, [source])
         self.producer.remember(NAME, published)
-        self.producer.open(None)
+        self.producer.open(position)
         return self.producer
 
     def write(self, rows: Rows, name: str = "list.csv") -> Path:
@@ -82,6 +85,7 @@ class Office:
             self.step()
 
     def _take(self, batch: Batch | None) -> None:
+        self.position = batch.position if batch else self.position
         for change in batch.changes if batch else ():
             id = change.id.decode()
             self.events += 1
@@ -89,7 +93,8 @@ class Office:
             if change.data is None:
                 self.live.pop(id, None)
             else:
-                self.live[id] = str(decode(change.data)["name"])
+                record = decode(change.data)
+                self.live[id], self.notes[id] = str(record["name"]), record["note"]
         for reject in batch.rejects if batch else ():
             self.letters[reject.id.decode()] = str(reject.error)
         for _, id in batch.resolved if batch else ():
@@ -278,6 +283,67 @@ def test_titles_above_a_header_are_none_of_the_rows(office: Office, title: tuple
         csv.writer(opened).writerows([title, ("No", "Name"), *many(19)])
     office.until(lambda: len(office.live) == 19, "deleted")
     assert not office.letters
+
+
+NOTES = {"1": "hello", "2": "world"}
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("No,name,remark", "no column 'note'"),
+        ("No,name,", "no column 'note'"),
+        ("No,note,note", "no column 'name'"),
+        ("No,name,note,Note", ""),
+        ("No,name,note,note", "two columns called 'note' (C and D)"),
+        ("No,name,NOTE,Note", "two columns called 'note' (C and D)"),
+        ("No,name,note,note,note", "3 columns called 'note'"),
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_column_that_fills_the_field_of_its_name_is_missed(
+    tmp_path: Path, header: str, told: str, restarts: bool
+) -> None:
+    office = Office(tmp_path, is_mapped=False)
+    path = tmp_path / "list.csv"
+    path.write_text("No,name,note\n1,one,hello\n2,two,world\n")
+    office.until(lambda: len(office.live) == 2, "read")
+    office.looks()
+    if restarts:
+        office.producer.close()
+        office.start(position=office.position)
+    path.write_text(f"{header}\n1,one,hello\n2,two,world\n")
+    if told:
+        office.until(lambda: bool(office.problems), "told")
+        assert told in office.problems[0]
+    office.looks(20)
+    assert office.notes == NOTES
+    path.write_text("No,name,note,more\n1,one,hello\n2,two,again\n")
+    office.until(lambda: office.notes["2"] == "again" and office.producer.problem is None, "corrected")
+    office.producer.close()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_each_file_misses_the_columns_that_it_had(tmp_path: Path, restarts: bool) -> None:
+    office = Office(tmp_path, is_mapped=False, file="list-*.csv")
+    (tmp_path / "list-1.csv").write_text("No,name,note\n1,one,hello\n")
+    (tmp_path / "list-2.csv").write_text("No,name\n2,two\n")
+    office.until(lambda: office.notes == {"1": "hello", "2": None}, "read")
+    office.looks()
+    if restarts:
+        office.producer.close()
+        office.start(position=office.position)
+    (tmp_path / "list-2.csv").write_text("No,name\n2,again\n")
+    office.until(lambda: office.live["2"] == "again", "read again")
+    (tmp_path / "list-3.csv").write_text("No,name,note\n3,three,\n")
+    office.until(lambda: "3" in office.live, "a new file")
+    assert not office.problems
+    (tmp_path / "list-1.csv").write_text("No,name,remark\n1,one,hello\n")
+    office.until(lambda: bool(office.problems), "told")
+    (tmp_path / "list-4.csv").write_text("No,title\n4,four\n")
+    office.until(lambda: "list-4.csv has no column 'name'" in office.problems[-1], "told of a new file")
+    assert office.notes["1"] == "hello"
+    office.producer.close()
 
 
 def test_a_restart_publishes_only_what_has_changed(office: Office) -> None:
