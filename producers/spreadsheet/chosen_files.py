@@ -11,6 +11,10 @@ from sorbus.errors import TransientError
 from sorbus.producers.spreadsheet.options import SpreadsheetSource
 from sorbus.spreadsheet.files import FileStamp, RestWatch, lock_of, matching
 
+_LONGEST_UNREST = 60.0
+_PAUSES = 10
+"""Times `settle` for which a file may go on changing before people are told of it."""
+
 
 @dataclass(slots=True)
 class FoundFiles:
@@ -47,6 +51,8 @@ class ChosenFiles:
         for path in paths:
             try:
                 self._look_at(path, found)
+            except FileNotFoundError:
+                found.is_complete = False  # it went since it was listed: the next look lists it no more
             except OSError as error:
                 found.problems.append(f"{path.name} can't be read: {error.strerror or error}")
         found.is_complete = found.is_complete and not found.problems
@@ -60,6 +66,13 @@ class ChosenFiles:
         elif wait > 0:
             found.is_complete = False
             self.soon = wait if self.soon is None else min(wait, self.soon)
+            longest = max(_LONGEST_UNREST, _PAUSES * self._options.settle)
+            if self._rest.restless(path, self._clock()) > longest:
+                found.problems.append(
+                    f"{path.name} has been changing for more than {longest:g} s without a pause of"
+                    f" {self._options.settle:g} s, and is read only once it rests: write it elsewhere and move it here"
+                    " when it is complete, or say a shorter `settle:` under the data type's `source:`"
+                )
         elif path in self._refused and self._refused[path][0] == stamp:
             found.problems.append(self._refused[path][1])
         else:
@@ -70,6 +83,17 @@ class ChosenFiles:
             case "last":
                 return paths[-1:]
             case "newest":
-                return [max(paths, key=lambda path: path.stat().st_mtime_ns)]
+                try:
+                    return sorted(paths, key=_modified)[-1:]
+                except OSError as error:
+                    raise TransientError(f"{self._folder} can't be read: {error.strerror or error}") from error
             case _:
                 return paths
+
+
+def _modified(path: Path) -> int:
+    """When it was changed, in nanoseconds since 1970; long ago for one that went since it was listed. OSError."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return -1

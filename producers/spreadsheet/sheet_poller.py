@@ -49,6 +49,10 @@ class SheetPoller:
         self._reading: Reading | None = None
         self._began = self._due = 0.0
         self._again = True
+        self._asked = False
+        """Whether the reading that is under way was asked for."""
+        self._confirmed: frozenset[bytes] | None = None
+        """The deletes that were confirmed when the last reading began."""
         self._floor: int | None = None
         self._read_at: int | None = None
         self._reminder = Backoff(_FIRST_REMINDER, _LONGEST_PAUSE, limit=_LONGEST_PAUSE)
@@ -112,9 +116,9 @@ class SheetPoller:
 
     def due_at(self) -> float:
         """When there is something to do."""
-        if self._reading is not None or self._report.confirmed_deletes():
-            return 0.0
-        return self._due
+        confirmed = self._report.confirmed_deletes()
+        is_new = bool(confirmed) and confirmed != self._confirmed
+        return 0.0 if self._reading is not None or is_new else self._due
 
     def step(self, until: float) -> PageResult | None:
         """Reads on until something is found, the reading ends, or time is up. PartialOutage."""
@@ -147,12 +151,15 @@ class SheetPoller:
 
     def _begin(self) -> None:
         self._began = time.monotonic()
-        confirmed = self._report.confirmed_deletes()
-        again = self._again or bool(confirmed) or self._reader.deletes.waits_for_list
-        self._again = False
-        if confirmed is not None:
-            self._reader.deletes.confirmed = confirmed
-        self._reading = self._reader.reading(again=again, is_first=self._read_at is None)
+        self._confirmed = self._report.confirmed_deletes()
+        self._asked, self._again = self._again, False
+        if self._confirmed is not None:
+            self._reader.deletes.confirmed = self._confirmed
+        self._reading = self._reader.reading(
+            again=self._asked,
+            is_first=self._read_at is None,
+            counts_rows=bool(self._confirmed) or self._reader.deletes.waits_for_list,
+        )
 
     def _ended(self, retry_after: float | None) -> None:
         self._reading = None
@@ -163,6 +170,7 @@ class SheetPoller:
         if self._reader.problem is None:
             self._metrics.polled(self._reader.rows if self._reader.is_changed else 0, now - self._began)
         if not self._reader.is_changed:
+            self._again = self._again or self._asked  # nothing could be read: still asked for
             return
         self._read_at = time.time_ns() // 1000
         self._floor = None
@@ -170,7 +178,8 @@ class SheetPoller:
         _log.info("%s: read, %d rows, %.1f s", self._what, self._reader.rows, now - self._began)
 
     def _tell(self) -> None:
-        self._report.tell(self._reader.deletes, 0)
+        if self._reader.was_complete:
+            self._report.tell(self._reader.deletes, 0)
         if self._drift is not None and self._reader.problem is None:
             shape = dict.fromkeys(sorted(self._reader.columns), "")
             self._drift.saw(self.name, self._options.resource, shape, self._shape.mapped)

@@ -58,6 +58,8 @@ class SheetReader:
         self.columns: frozenset[str] = frozenset()
         self.is_changed = False
         """Whether the last reading found other files than the one before, and so has read them."""
+        self.was_complete = True
+        """Whether the last reading had every file, so that what it lacked is gone."""
         self.rows = 0
         self._options, self._what, self._shape, self._memory, self._files = options, what, shape, memory, files
         rules = Rules(
@@ -75,8 +77,6 @@ class SheetReader:
         self._row: NamedCells
         self._encoder: SheetEncoder
         self._read: dict[Path, FileStamp] = {}
-        self._was_complete = True
-        """Whether the last reading had every file, so that what it lacked is gone."""
         self._said: dict[Path, str] = {}
         self._withdrawn: set[bytes] = set()
         self._told: dict[bytes, str] = {}
@@ -86,15 +86,17 @@ class SheetReader:
         """For the change detector: the row that is being judged."""
         return self._encoder.encode(self._row)
 
-    def reading(self, *, again: bool, is_first: bool) -> Reading:
+    def reading(self, *, again: bool, is_first: bool, counts_rows: bool = False) -> Reading:
         """Reads what has changed since the last time; `again`: whatever has changed. `is_first`: a snapshot.
 
+        `counts_rows`: reads again as soon as every file can be read, since deletes wait for what they all lack.
         TransientError where a file can't be read (yet); the others have been.
         """
         self.is_changed = False
         chosen = self._files.look(again=again)
         problems = list(chosen.problems)
-        is_owed = again or chosen.ready != self._read or (chosen.is_complete and not self._was_complete)
+        is_owed = again or chosen.ready != self._read
+        is_owed = is_owed or (chosen.is_complete and (counts_rows or not self.was_complete))
         if chosen.ready and is_owed:
             with ExitStack() as stack:
                 sheets = list[_Sheet]()
@@ -105,8 +107,8 @@ class SheetReader:
                         problems.append(problem)
                 if changed := _changed(chosen.ready):
                     raise TransientError(f"{changed} was changed while it was read: it is read again", retry_after=1.0)
-                self._was_complete = chosen.is_complete and not problems
-                yield from self._compare(sheets, is_complete=self._was_complete, is_first=is_first)
+                self.was_complete = chosen.is_complete and not problems
+                yield from self._compare(sheets, is_complete=self.was_complete, is_first=is_first)
             self._read = dict(chosen.ready)
             self.is_changed = True
         self.problem = "; ".join(problems) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -77,7 +78,9 @@ def lock_of(path: Path) -> FileLock | None:
                 head = opened.read(200)
         except FileNotFoundError:
             continue
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                continue  # no program can have made it
             return FileLock(file, "")
         return FileLock(file, _excel_user(head) if file == excel else _office_user(head))
     return None
@@ -141,6 +144,7 @@ class RestWatch:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._seen: dict[Path, tuple[FileStamp, float]] = {}
+        self._restless: dict[Path, float] = {}
 
     def since(self, path: Path, now: float) -> tuple[FileStamp, float]:
         """Its stamp, and in how many seconds it is at rest (0: it is). `now` is monotonic. OSError."""
@@ -148,8 +152,18 @@ class RestWatch:
         before = self._seen.get(path)
         if before is None or before[0] != stamp:
             self._seen[path] = before = (stamp, now)
-        return stamp, max(0.0, before[1] + self._seconds - now)
+        wait = max(0.0, before[1] + self._seconds - now)
+        if wait:
+            self._restless.setdefault(path, now)
+        else:
+            self._restless.pop(path, None)
+        return stamp, wait
+
+    def restless(self, path: Path, now: float) -> float:
+        """For how many seconds it hasn't been at rest."""
+        return now - self._restless.get(path, now)
 
     def forget(self, keep: Collection[Path]) -> None:
         """Files that aren't there any more."""
         self._seen = {path: seen for path, seen in self._seen.items() if path in keep}
+        self._restless = {path: since for path, since in self._restless.items() if path in keep}

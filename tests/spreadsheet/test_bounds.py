@@ -13,9 +13,14 @@ from typing import cast
 import openpyxl
 import pytest
 
+from sorbus.errors import TransientError
+from sorbus.spreadsheet import xlsx
+from sorbus.spreadsheet.sheet_rows import SheetForm, read_sheets
 from tests.conftest import Report
 
 HEAD = '<c r="A1" t="inlineStr"><is><t>No</t></is></c>'
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _SCRIPT = Path(__file__).with_name("measured.py")
 
 
@@ -70,6 +75,33 @@ def test_a_hundred_thousand_rows_of_a_workbook(tmp_path: Path, report: Report) -
     report(f"a workbook of a million cells: {found['cpu']:.1f} s, {found['mb']:.0f} MB")
     assert found["rows"] == 100_000
     assert found["mb"] < 80
+
+
+@pytest.mark.parametrize(
+    ("kind", "root", "item"),
+    [
+        ("sharedStrings", "sst", "<si><t>abcdefghij</t></si>"),
+        ("styles", "styleSheet", '<numFmt numFmtId="7" formatCode="0"/>'),
+    ],
+)
+def test_what_is_kept_in_memory_is_bounded_whatever_its_part_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, root: str, item: str
+) -> None:
+    path = tmp_path / "list.xlsx"
+    made = openpyxl.Workbook()
+    made.save(path)
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name).decode() for name in book.namelist()}
+    parts["xl/kept.dat"] = f'<{root} xmlns="{_MAIN}">{item * 10_000}</{root}>'
+    relation = f'<Relationship Id="rId99" Type="{_RELATIONS}/{kind}" Target="kept.dat"/></Relationships>'
+    relations = "xl/_rels/workbook.xml.rels"
+    parts[relations] = parts[relations].replace("</Relationships>", relation)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        for name, content in parts.items():
+            book.writestr(name, content)
+    monkeypatch.setattr(xlsx, "_LARGEST_PART", 100_000)
+    with pytest.raises(TransientError, match="unpacks to 0 MB: split it"):
+        list(read_sheets(path, [], SheetForm(("No",))))
 
 
 HARM = {

@@ -1,152 +1,15 @@
-"""What a producer makes of files that people open, copy, shorten and break."""
+"""What a producer makes of files that people shorten, sort, rename and break."""
 
 from __future__ import annotations
 
 import csv
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import openpyxl
 import pytest
 
-from sorbus.abilities import PublishedState
-from sorbus.conformance.sample_type import NAME, SCHEMA, decode, rows
-from sorbus.connector import Batch, BoundSource, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import PartialOutage, Unfinished
-from sorbus.mapfile.model import DataType, System
-from sorbus.producers.spreadsheet.options import SpreadsheetSource
-from sorbus.producers.spreadsheet.producer import SpreadsheetProducer
-from sorbus.spreadsheet.files import SpreadsheetConnection
-
-WITHIN = 10.0
-Rows = Sequence[tuple[object, object]]
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SpreadsheetSource, "seconds", 0.02)
-
-
-class Office:
-    """A folder, a producer on it, and what the producer has published."""
-
-    def __init__(self, folder: Path, *, is_mapped: bool = True, **options: object) -> None:
-        """`is_mapped`: the mapping sheet has a row; else every field takes the column of its name."""
-        self.folder, self._is_mapped = folder, is_mapped
-        given = {"file": "list.csv", "key": "No", "settle": 0.01, "removed_rows": "delete", **options}
-        self._options = SpreadsheetSource.model_validate(given)
-        self.live: dict[str, str] = {}
-        self.notes: dict[str, object] = {}
-        self.letters: dict[str, str] = {}
-        self.problems: list[str] = []
-        self.events = 0
-        self.position: Position = {}
-        self.producer = self.start()
-
-    def start(self, *published: PublishedState, position: Position | None = None) -> SpreadsheetProducer:
-        mapping = [("name", f"{self._options.resource}.Name", "")] if self._is_mapped else []
-        data_type = DataType(system_of_record="office")
-        source = BoundSource(NAME, data_type, SCHEMA, rows("office", mapping, into=False), self._options)
-        connection = SpreadsheetConnection(path=Path())
-        system = BoundSystem("office", System(kind="spreadsheet"), connection, "", self.folder)
-        self.producer = SpreadsheetProducer(system, [source])
-        self.producer.remember(NAME, published)
-        self.producer.open(position)
-        return self.producer
-
-    def write(self, rows: Rows, name: str = "list.csv") -> Path:
-        path = self.folder / name
-        with path.open("w", encoding="utf-8", newline="") as opened:
-            csv.writer(opened).writerows([("No", "Name"), *rows])
-        return path
-
-    def step(self) -> None:
-        try:
-            batch = self.producer.read(0.02)
-        except PartialOutage as error:
-            self.problems.append(str(error))
-        except Unfinished:
-            pass
-        else:
-            self._take(batch)
-
-    def until(self, is_so: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + WITHIN
-        while not is_so():
-            assert time.monotonic() < deadline, f"{what}: {self.live} {self.letters} {self.problems[-1:]}"
-            self.step()
-
-    def looks(self, times: int = 5) -> None:
-        """The files are looked at so many times again."""
-        for _ in range(times):
-            self.step()
-
-    def _take(self, batch: Batch | None) -> None:
-        self.position = batch.position if batch else self.position
-        for change in batch.changes if batch else ():
-            id = change.id.decode()
-            self.events += 1
-            self.letters.pop(id, None)
-            if change.data is None:
-                self.live.pop(id, None)
-            else:
-                record = decode(change.data)
-                self.live[id], self.notes[id] = str(record["name"]), record["note"]
-        for reject in batch.rejects if batch else ():
-            self.letters[reject.id.decode()] = str(reject.error)
-        for _, id in batch.resolved if batch else ():
-            self.letters.pop(id.decode(), None)
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    made = Office(tmp_path)
-    yield made
-    made.producer.close()
-
-
-def many(count: int) -> Rows:
-    return [(number, f"name {number}") for number in range(1, count + 1)]
-
-
-def test_a_file_that_is_open_in_excel_waits_and_says_by_whom(office: Office) -> None:
-    path = office.write(many(3))
-    lock = path.with_name("~$list.csv")
-    lock.write_bytes(b"\x0cAnna Kellers" + bytes(50))
-    office.until(lambda: bool(office.problems), "the lock is told")
-    assert "list.csv is open by Anna Kellers" in office.problems[0]
-    assert "~$list.csv" in (office.producer.problem or "")
-    assert not office.live
-    lock.unlink()
-    office.until(lambda: len(office.live) == 3 and office.producer.problem is None, "it is read once it is closed")
-
-
-def test_libreoffices_lock_counts_too_unless_the_map_says_to_read(tmp_path: Path) -> None:
-    office = Office(tmp_path, open_files="read")
-    path = office.write(many(2))
-    path.with_name(".~lock.list.csv#").write_text(",anna,desk,29.11.2026 09:12,file:///x;")
-    office.until(lambda: len(office.live) == 2, "read as saved last")
-    office.producer.close()
-    waits = Office(tmp_path)
-    waits.until(lambda: bool(waits.problems), "the lock is told")
-    assert "open by anna" in waits.problems[0]
-    waits.producer.close()
-
-
-def test_a_file_that_is_being_written_is_left_until_it_rests(tmp_path: Path) -> None:
-    office = Office(tmp_path, settle=0.3)
-    with (tmp_path / "list.csv").open("w") as opened:
-        opened.write("No,Name\n")
-        for number in range(12):
-            opened.write(f"{number},name {number}\n")
-            opened.flush()
-            office.looks(2)
-            assert not office.live, "read while it was written"
-    office.until(lambda: len(office.live) == 12, "read at rest")
-    office.producer.close()
+from tests.producers.spreadsheet.office import Office, many
 
 
 def test_a_row_that_is_gone_twice_is_a_delete(office: Office) -> None:
@@ -181,45 +44,6 @@ def test_a_file_that_lost_a_large_part_is_a_question(office: Office, monkeypatch
     assert len(office.live) == 51, "nothing is deleted meanwhile, and what is new has come"
     confirmed |= {str(number) for number in range(11, 51)}
     office.until(lambda: len(office.live) == 11, "confirmed")
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"No;Nme\n1;x\n", b"PK\x03\x04"])
-def test_a_broken_file_deletes_nothing_and_says_why(office: Office, content: bytes) -> None:
-    path = office.write(many(5))
-    office.until(lambda: len(office.live) == 5, "read")
-    path.write_bytes(content)
-    office.until(lambda: bool(office.problems), "told")
-    office.looks()
-    assert len(office.live) == 5
-    office.write(many(6))
-    office.until(lambda: len(office.live) == 6 and office.producer.problem is None, "corrected")
-
-
-def test_one_file_that_is_missing_or_open_holds_no_other_and_deletes_nothing(tmp_path: Path) -> None:
-    office = Office(tmp_path, file="list-*.csv")
-    office.write(many(5), "list-a.csv")
-    second = office.write([(6, "six"), (7, "seven")], "list-b.csv")
-    office.until(lambda: len(office.live) == 7, "read both")
-    lock = second.with_name("~$list-b.csv")
-    lock.write_bytes(b"\x01x")
-    office.write([(1, "changed"), *many(5)[1:]], "list-a.csv")
-    office.until(lambda: office.live["1"] == "changed", "the other goes on")
-    office.looks()
-    assert len(office.live) == 7
-    lock.unlink()
-    second.unlink()
-    office.looks(8)
-    office.until(lambda: len(office.live) == 5, "a file that is gone takes its rows along, within the limits")
-    office.producer.close()
-
-
-def test_the_newest_of_several_exports_counts_alone(tmp_path: Path) -> None:
-    office = Office(tmp_path, file="list-*.csv", files="newest")
-    office.write(many(4), "list-2.csv")
-    old = office.write(many(9), "list-1.csv")
-    os.utime(old, (1, 1))
-    office.until(lambda: len(office.live) == 4, "the newest")
-    office.producer.close()
 
 
 def test_a_doubled_key_counts_for_none_until_one_is_left(office: Office) -> None:
