@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_COMMENT = re.compile(r"/\*(?![!M]).*?\*/|--\s.*?$|#.*?$", re.DOTALL | re.MULTILINE)
+_COMMENT = re.compile(r"/\*(?![!M])|--\s|#")
+"""The beginning of one."""
 _VERSIONED = re.compile(r"/\*M?!\d*|\*/")
 _NAME = r"(?:`(?:[^`]|``)+`|[\w$]+)"
 _TRUNCATE = re.compile(rf"^truncate\s+(?:table\s+)?({_NAME})(?:\s*\.\s*({_NAME}))?\s*;?\s*$", re.IGNORECASE)
@@ -62,9 +63,23 @@ class Effect(NamedTuple):
     keys: tuple[str, ...] = ()
 
 
+def _without_comments(text: str) -> str:
+    """By hand: for an expression, every one that nothing closes (in a text) would be a search to the end."""
+    kept, at, look, last = list[str](), 0, 0, text.rfind("*/")
+    while found := _COMMENT.search(text, look):
+        start, inside = found.start(), found.start() + 2
+        if found[0] == "/*" and last < inside:
+            look = inside
+            continue
+        end = text.find("*/", inside) + 2 if found[0] == "/*" else text.find("\n", start)
+        kept += (text[at:start], " ")
+        at = look = end if end >= 0 else len(text)
+    return "".join([*kept, text[at:]])
+
+
 def effect_of(text: str, database: str) -> Effect:
     """What a statement of the log does."""
-    bare = _VERSIONED.sub(" ", _COMMENT.sub(" ", text)).strip()
+    bare = _VERSIONED.sub(" ", _without_comments(text)).strip()
     if found := _REPLACING.match(bare):
         bare = f"{'drop' if found.group(1) else 'create'} {found.group(1) or ''}{bare[found.end() :]}"
     words = bare.lower().split(None, 2)

@@ -19,6 +19,7 @@ from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.privacy.mask import masked_text
 from sorbus.privacy.words import without
+from sorbus.producers.mysql.statements import effect_of
 from sorbus.schema import parse_schema
 from sorbus.spreadsheet.cells import escaped, is_shortened, number_format, unescaped
 from sorbus.spreadsheet.written_values import ColumnOfDates, ColumnOfNumbers
@@ -26,7 +27,7 @@ from sorbus.telemetry.logs import redact_text
 
 UNITS = (
     *(" ", "a", "1", "-", ".", "a-", "a ", "1-", "1/", "@", "a@", "(", '"', "<style", "a://", "token=", "Bearer ", "é"),
-    *("[", "[h", "_x", "1 ", "( ", "1,", "'", "%"),
+    *("[", "[h", "_x", "1 ", "( ", "1,", "'", "%", "/*", "/* ", "-- "),
     *(", ", "; ", "{a", "a\n", "0.", "Street ", "No. ", "12 bis ", "rue ", "1.000.", "2026-", "٣", "1e"),
 )
 LENGTH = 20_000
@@ -83,6 +84,13 @@ def _read_column(text: str) -> None:
 @pytest.mark.parametrize("begin", ["", "1", "(", "["])
 def test_a_cell_is_read_in_no_time(read: Callable[[str], object], begin: str) -> None:
     seconds, text = slowest(lambda text: read(begin + text[1:]))
+
+    assert seconds < SECONDS, f"{seconds:.1f} s for {begin + text!r}..."
+
+
+@pytest.mark.parametrize("begin", ["", "alter table t add a int comment '", "insert into t values ('"])
+def test_a_statement_of_the_log_is_read_in_no_time(begin: str) -> None:
+    seconds, text = slowest(lambda text: effect_of(begin + text * 2, "books"))
 
     assert seconds < SECONDS, f"{seconds:.1f} s for {begin + text!r}..."
 
