@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from sorbus.abilities import TargetTotals
 from sorbus.connector import BoundFlow
@@ -15,6 +15,8 @@ from sorbus.spreadsheet.cells import Cell, PaddedNumber, is_empty, plain
 from sorbus.spreadsheet.files import folder_of
 from sorbus.spreadsheet.sheet_rows import SheetRows, read_sheets
 from sorbus.spreadsheet.written_values import number_readings
+
+_EXACT = Context(prec=400)
 
 
 def read_totals(flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
@@ -35,7 +37,7 @@ def read_totals(flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
                 continue
             count += 1
             for name in sums:
-                added[name] += _number(sheet, row.number, name, cells[name], options)
+                added[name] = _EXACT.add(added[name], _number(sheet, row.number, name, cells[name], options))
     return TargetTotals(count, added)
 
 

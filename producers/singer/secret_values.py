@@ -20,7 +20,7 @@ _OPEN = re.compile(
 )
 """Settings whose values help to understand an error, and are no secrets unless a password is in them."""
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.-]++")
 
 
 class SecretValues:

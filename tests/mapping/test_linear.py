@@ -20,6 +20,7 @@ from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.privacy.mask import masked_text
 from sorbus.privacy.words import without
 from sorbus.producers.mysql.statements import effect_of
+from sorbus.producers.singer.secret_values import SecretValues
 from sorbus.schema import parse_schema
 from sorbus.spreadsheet.cells import escaped, is_shortened, number_format, unescaped
 from sorbus.spreadsheet.written_values import ColumnOfDates, ColumnOfNumbers
@@ -66,7 +67,15 @@ def test_a_rule_is_done_with_any_text_in_no_time(rule: str) -> None:
     assert seconds < SECONDS, f"{seconds:.1f} s for {text!r}..."
 
 
-@pytest.mark.parametrize("read", [redact_text, masked_text, lambda text: without(text, ["Anna Smith"], quotes=True)])
+@pytest.mark.parametrize(
+    "read",
+    [
+        redact_text,
+        masked_text,
+        lambda text: without(text, ["Anna Smith"], quotes=True),
+        SecretValues({"token": "Anna Smith"}, {}).masked,
+    ],
+)
 def test_what_masks_a_text_is_done_with_any_in_no_time(read: Callable[[str], object]) -> None:
     seconds, text = slowest(read)
 

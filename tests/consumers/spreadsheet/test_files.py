@@ -45,6 +45,15 @@ def test_a_text_file_with_a_row_that_is_none_waits(tmp_path: Path, row: str, sai
     assert office.path.read_bytes() == before
 
 
+def test_sums_keep_every_digit(tmp_path: Path) -> None:
+    office = Office(tmp_path, "k.csv", MAPPING)
+    office.prepare()
+    with office.path.open("a", encoding="utf-8", newline="") as opened:
+        opened.write(f"2;two;1{'0' * 30}\r\n3;three;1\r\n")
+    found = office.consumer().totals(office.flow, ["Price"])
+    assert found.sums["Price"] == 10**30 + 1
+
+
 @pytest.mark.parametrize("heading", ["Price", "PRICE"])
 def test_two_columns_of_one_name_are_named(tmp_path: Path, heading: str) -> None:
     office = Office(tmp_path, "k.csv", MAPPING)
