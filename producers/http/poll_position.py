@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self, cast
 
 from pydantic import JsonValue
 
 from sorbus.producers.polling.poll_state import Copying, PollState, Quiet
+
+_PARAMETER = re.compile(r"[?&;]([^?&;=\s]+)=")
+_SECRETS = frozenset(
+    (
+        "accesskey",
+        "accesstoken",
+        "apikey",
+        "apisecret",
+        "apitoken",
+        "appkey",
+        "appsecret",
+        "auth",
+        "authkey",
+        "authorization",
+        "authtoken",
+        "bearer",
+        "clientsecret",
+        "credential",
+        "credentials",
+        "jwt",
+        "key",
+        "oauthtoken",
+        "pass",
+        "passwd",
+        "password",
+        "privatetoken",
+        "pwd",
+        "secret",
+        "session",
+        "sessionid",
+        "sid",
+        "sig",
+        "signature",
+        "subscriptionkey",
+        "token",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +67,10 @@ class PollPosition:
             "cursor": state.cursor,
             "compared_at": state.compared_at,
             "newest": state.newest,
-            "copying": None if copying is None else [copying.after, copying.newest, copying.records],
+            "copying": None if copying is None or _holds_secret(copying.after) else list(copying),
             "quiet": None if state.quiet is None else list(state.quiet),
             "timeless": state.timeless,
+            "is_short": state.is_short,
             "deleted_version": self.deleted_version,
             "floor": self.floor,
             "shape": self.shape,
@@ -53,10 +92,16 @@ class PollPosition:
             if isinstance(quiet, list) and len(quiet) == 4
             else None,
             timeless=_whole(found.get("timeless")) or 0,
+            is_short=found.get("is_short") is True,
         )
         always = tuple(str(path) for path in cast("list[JsonValue]", found.get("always") or []))
         deleted_version = _whole(found.get("deleted_version")) or 0
         return cls(state, deleted_version, _whole(found.get("floor")), str(found.get("shape", "")), always)
+
+
+def _holds_secret(after: str) -> bool:
+    """Whether the next page's address repeats the caller's credentials: then a restart begins the list again."""
+    return any(re.sub(r"[-_.]|x-amz-", "", name.lower()) in _SECRETS for name in _PARAMETER.findall(after))
 
 
 def _whole(value: object) -> int | None:

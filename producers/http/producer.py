@@ -112,7 +112,9 @@ class HttpProducer(ApiProducer):
             found = open_api(transport).get(_resource_name(source), id)
         finally:
             transport.close()
-        return None if found is None else application_shape(source, system.name, resource).encode(found.record)
+        if found is None or found.other_id is not None:
+            return None
+        return application_shape(source, system.name, resource).encode(found.record)
 
     @classmethod
     def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from hashlib import blake2b
 
+from sorbus.connector import Change
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Page, Record
+from sorbus.producers.http.list_pass import ListPass
 from sorbus.producers.http.lookback import Lookback
 from sorbus.producers.http.own_states import OwnStates
+from sorbus.producers.http.shared_ids import Named, SharedIds
 from sorbus.producers.polling.change_detector import ChangeDetector, ChangeVerdict, raw_json
 from sorbus.producers.polling.deletes import AbsenceCheck, Deletes
 from sorbus.producers.polling.poll_state import (
@@ -36,24 +39,8 @@ _AHEAD = 1_000_000
 """Microseconds that a record's update time may be ahead of our clock in any case."""
 _PASSES = 10
 _MOST_WITHOUT_ID = 100
-Named = list[tuple[bytes, Record]]
-
-
-class _Pages:
-    """Whether a pass was a single request, or as good as one: behind a page that was not full nothing can shift."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._count, self._is_full = size, 0, False
-
-    def add(self, page: Page) -> None:
-        if self._count == 0:
-            self._is_full = len(page.records) >= self._size
-        if self._count == 0 or page.records or self._is_full:
-            self._count += 1
-
-    @property
-    def is_one(self) -> bool:
-        return self._count == 1
+_SHORT_LISTS = 3
+"""So many short lists in a row are what the application means; until then the next poll reads the list again."""
 
 
 class ListReader:
@@ -78,6 +65,12 @@ class ListReader:
         self._without_id: set[bytes] = set()
         self.asked: set[str] = set()
         """Records of which a person has asked what they are now: their absence is an answer, too."""
+        self.still_shown: set[str] = set()
+        """Records that `records` was told are gone, and whose addresses show them."""
+        self.short = {"changes": "", "everything": ""}
+        """Way to read -> why its last list isn't whole; "" where it is."""
+        self._short_lists = 0
+        self._shared = SharedIds(rules.id_path)
         self.deletes = Deletes(rules, memory, now, None if own is None else own.later)
 
     def changes(self) -> Steps:
@@ -103,14 +96,19 @@ class ListReader:
         unseen, older, missed = set(known), set[bytes](), False
         newest, count = (resumed.newest, resumed.records) if resumed else (None, 0)
         after: str | None = resumed.after if resumed else None
-        pages, new, total, nameless, timeless = _Pages(self.rules.page_size), set[bytes](), None, 0, 0
+        pages, new, total, nameless, timeless = ListPass(self.rules.page_size), set[bytes](), None, 0, 0
         while True:
             page = yield from self._ask(None, after)
             found, records = self._named(page)
             ids = [id for id, _ in records]
-            pages.add(page)
             count += len(page.records)
-            nameless += len(page.records) - len(records)
+            without_id = len(page.records) - len(records)
+            nameless += without_id
+            if known or not first:
+                fresh = sum(id in unseen or (id not in known and id not in new) for id in set(ids))
+            else:
+                fresh = len(ids)
+            pages.add(page, fresh + without_id)
             total = page.total if page.total is not None else total
             late = [id for id, record in records if id not in self.memory and self._is_late(record)]
             unseen.difference_update(ids)
@@ -129,8 +127,11 @@ class ListReader:
                 break
         if resumed is None:
             self._without_id &= self.memory.ids() - unseen
-            listed = AbsenceCheck(len(known), len(known) - len(unseen) + len(new), total, nameless == 0)
+            self.short["everything"] = pages.why_short
+            is_short = bool(pages.why_short)
+            listed = AbsenceCheck(len(known), len(known) - len(unseen) + len(new), total, nameless == 0, is_short)
             yield from self.deletes.settle([id for id in sorted(unseen) if id in self.memory], listed)
+        self._shared.end_list()
         self._older, state.timeless = older, timeless if self.rules.has_changes else 0
         self._listed(began, newest, is_whole=resumed is None, is_one=pages.is_one, missed=missed)
 
@@ -154,6 +155,11 @@ class ListReader:
             yield found
 
     def _take_told(self, found: PageResult, id: str, record: Record | None, *, is_gone: bool) -> None:
+        if record is not None and self.rules.is_other(id, record):
+            self._take_told(found, id, None, is_gone=is_gone)
+            if self._own is not None:  # asked for alone, so that no write of ours goes unnoticed
+                self._own.later(self.rules.id_of(record))
+                return
         is_asked = id in self.asked
         self.asked.discard(id)
         if record is None:
@@ -171,6 +177,8 @@ class ListReader:
         if self.rules.is_deleted(record):
             add(found, self.memory.gone(key, self._now()))
             return
+        if is_gone and not self.rules.is_other(id, record):
+            self.still_shown.add(id)
         judged = self.memory.judge(key, record, self._now(), trusted=self._own is not None)
         if judged is ChangeVerdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
             judged = self.memory.judge(key, record, self._now(), trusted=True)
@@ -186,11 +194,11 @@ class ListReader:
         seen: set[tuple[bytes, int | None]] = set()
         while True:
             after: str | None = None
-            pages, passes, fresh, ended = _Pages(rules.page_size), 0, False, False
+            pages, passes, fresh, ended = ListPass(rules.page_size), 0, False, False
             while True:
                 page = yield from self._ask(since, after)
-                pages.add(page)
                 found, records = self._named(page)
+                pages.add(page, pages.unseen(id for id, _ in records) + len(page.records) - len(records))
                 times = [rules.updated(record) for _, record in records]
                 known = [time for time in times if time is not None]
                 if known != sorted(known):
@@ -210,8 +218,9 @@ class ListReader:
                 if ended or begins > since:
                     if pages.is_one or not fresh or (passes := passes + 1) >= _PASSES:
                         break
-                    after, pages, fresh = None, _Pages(rules.page_size), False
+                    after, pages, fresh = None, ListPass(rules.page_size), False
             if ended:
+                self.short["changes"] = pages.why_short
                 return
             since = begins
 
@@ -224,11 +233,11 @@ class ListReader:
         seen: set[tuple[bytes, int | None]] = set()
         for _ in range(_PASSES):
             after: str | None = None
-            pages, fresh, now_newest = _Pages(self.rules.page_size), False, newest
+            pages, fresh, now_newest = ListPass(self.rules.page_size), False, newest
             while True:
                 page = yield from self._ask(since, after)
-                pages.add(page)
                 found, records = self._named(page)
+                pages.add(page, pages.unseen(id for id, _ in records) + len(page.records) - len(records))
                 marks = {(id, self.rules.updated(record)) for id, record in records}
                 fresh = fresh or not marks <= seen
                 seen |= marks
@@ -237,6 +246,10 @@ class ListReader:
                 after = page.after
                 if after is None:
                     break
+            self.short["changes"] = pages.why_short
+            if self.short["changes"]:  # what it kept back may be older than what it gave
+                yield PageResult()
+                return
             if pages.is_one or not fresh:
                 self.state.cursor = now_newest if pages.is_one else newest
                 yield PageResult()
@@ -277,6 +290,7 @@ class ListReader:
     ) -> Taking:
         """What a page's records mean. `older`: of a whole list, those that are older there than published."""
         doubtful: Named = []
+        named, records = records, self._shared.without(records)
         if self._own is not None:
             records = self._without_own(records, doubtful)
         for id, record in records:
@@ -287,12 +301,16 @@ class ListReader:
             judged = self.memory.judge(id, record, now)
             if judged is not ChangeVerdict.DOUBTFUL:
                 add(found, judged)
+                if older is not None and isinstance(judged, Change):
+                    self._shared.changed(id, record)
             elif self.rules.can_look:
                 doubtful.append((id, record))
             elif older is not None:
                 older.add(id)
                 if id in self._older:  # twice in a row: the application means it
                     add(found, self.memory.judge(id, record, now, trusted=True))
+        for id, record, why in self._shared.refused(named):
+            add(found, self.memory.refuse(id, record, self._now(), why))
         if lookback is not None:
             lookback.requests += 1
             lookback.found += len(found.changes) + len(found.rejects)
@@ -333,7 +351,7 @@ class ListReader:
         """What a record's own address says of one that a list shows."""
         if record is UNREADABLE:
             return
-        if record is None:
+        if record is None or self.rules.is_other(id.decode(), record):
             self.wants_list = True  # the list shows it, its address doesn't: one that lacks it has to prove it
         elif self.rules.is_deleted(record):
             add(found, self.memory.gone(id, self._now()))
@@ -343,7 +361,10 @@ class ListReader:
     def _listed(self, began: int, newest: int | None, *, is_whole: bool, is_one: bool, missed: bool) -> None:
         """After a list: where polls begin, and when the next list is due."""
         state = self.state
-        if state.cursor is None and self.rules.has_changes:
+        state.is_short = bool(self.short["everything"])
+        self._short_lists = self._short_lists + 1 if state.is_short else 0
+        may_be_whole = 0 < self._short_lists < _SHORT_LISTS
+        if state.cursor is None and self.rules.has_changes and not may_be_whole:
             state.cursor = newest if is_one and is_whole else state.newest
         state.newest = newest if state.cursor is None and self.rules.has_changes else None
         self._passes += 1
@@ -352,7 +373,7 @@ class ListReader:
             self.again = True
             return
         self._passes = 0
-        self.again = False if self.deletes.waits_for_list or self._older else None
+        self.again = False if self.deletes.waits_for_list or self._older or may_be_whole else None
         if self.again is None and is_told:
             state.compared_at = began
 

@@ -28,6 +28,8 @@ _SECOND = 1_000_000
 _GRAINS: dict[Moment, int] = {
     "iso": 1,
     "iso-seconds": _SECOND,
+    "iso-offset": _SECOND,
+    "iso-bare": _SECOND,
     "http-date": _SECOND,
     "epoch": _SECOND,
     "epoch-ms": 1000,
@@ -62,6 +64,7 @@ def rules_of(options: HttpSource, resource: ApiResource, what: str) -> Rules:
         page_size=1 if changes is None else changes.pagination.size,
         may_vanish=options.may_vanish,
         max_deletes=options.max_deletes,
+        id_path=resource.id,
     )
 
 
@@ -96,8 +99,19 @@ def fingerprint(source: BoundSource, resource: ApiResource, chosen_by: str = "")
     options = source.options
     assert isinstance(options, HttpSource)
     rows = [(row.source_field, row.target_field, row.rule) for row in source.mapping]
-    kinds = {path: field.kind for path, field in resource.fields.items()}
-    parts = [source.schema.text, rows, source.lookups, options.lists, options.resource, resource.lists, kinds]
+    kinds = {path: (field.kind, field.empty) for path, field in resource.fields.items()}
+    parts: list[object] = [
+        source.schema.text,
+        rows,
+        source.lookups,
+        options.lists,
+        options.resource,
+        resource.lists,
+        kinds,
+    ]
+    parts += [resource.id, resource.updated, resource.updated_format, resource.deleted]
+    asked = [one for one in (resource.list, resource.changes) if one is not None]
+    parts += [[one.method, one.path, one.parameters, one.headers, one.body, one.records, one.refers] for one in asked]
     parts += [chosen_by] if chosen_by else []
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 

@@ -17,6 +17,7 @@ from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api
 from sorbus.producers.http.drift import RecordWatch
+from sorbus.producers.http.list_pass import shortfall
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.own_states import OwnStates, Published
 from sorbus.producers.http.poll_position import PollPosition
@@ -25,6 +26,7 @@ from sorbus.producers.http.poll_schedule import Job, PollSchedule
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, RequestPool, answer_of
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
+from sorbus.producers.http.second_looks import SecondLooks
 from sorbus.producers.http.shape import application_shape
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.list_report import ListReport
@@ -59,24 +61,22 @@ class StreamPoller:
 
         `own`: of a two-way data type, what Sorbus itself writes into the application.
         """
-        self.own = own
         options = source.options
         assert isinstance(options, HttpSource)
-        self.name, self.resource = source.name, options.resource
-        self._options, self._system, self._now = options, system, monotonic
+        self.name, self.resource, self.own = source.name, options.resource, own
+        self._options, self._system, self._now, self._clock = options, system, monotonic, clock
         self._what = f"{options.resource} of {system}"
         self._lists_by_changes = resource.list is None
         rules = rules_of(options, resource, self._what)
         shape = application_shape(source, system, resource)
         self._watch = RecordWatch(source.name, options.resource, shape.assignments, source.schema)
-        self.is_done = False
+        self.is_done = self._gives_up_at_once = False
         self._lists = self._lists_wanted = 0
         """How many lists have been read to their end, and how many have to be."""
         self._memory = ChangeDetector(
             source.name, self._watch.watched(shape.encode), updated_of(resource), can_look=rules.can_look
         )
         self._reader = ListReader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000), own)
-        self._clock = clock
         self._schedule = PollSchedule(options, clock, monotonic)
         self._report = ListReport(self._what, source.name, options.resource, resource.updated)
         self._shape, self._listed_shape = fingerprint(source, resource, chosen_by), ""
@@ -85,9 +85,9 @@ class StreamPoller:
         self._paces = {"poll": PollPace(), "look": PollPace()}
         self._answer: Future[Answer] | None = None
         self._asking: PollRun | None = None
-        self._gives_up_at_once = False
         self._told: dict[str, bool] = {}
         self._said_gone: frozenset[str] = frozenset()
+        self._second_looks = SecondLooks(resource.settle.total_seconds())
         self._always: tuple[str, ...] = ()
         self._metrics: PollMetrics | None = None
         self._floor: int | None = None
@@ -114,7 +114,7 @@ class StreamPoller:
             if self.own is not None:
                 self.own.restore(None)
         self._listed_shape, self._always = position.shape, position.always
-        is_listed = state.compared_at is not None and not state.timeless
+        is_listed = state.compared_at is not None and not state.timeless and not state.is_short
         if is_listed and state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
             self._schedule.compared(state.compared_at / 1_000_000)
 
@@ -226,7 +226,7 @@ class StreamPoller:
     @property
     def problem(self) -> str | None:
         """What is wrong with this data type just now, None for nothing."""
-        return self._paces["poll"].problem or self._paces["look"].problem
+        return self._paces["poll"].problem or self._paces["look"].problem or shortfall(self._what, self._reader.short)
 
     def due_at(self) -> float:
         """When there is something to do (monotonic), but for an answer that has to come first."""
@@ -234,7 +234,7 @@ class StreamPoller:
         if self._report.confirmed_deletes():
             self._schedule.at_once("everything")
         soonest = 0.0 if self._runs else min(self._due("changes"), self._due("everything"))
-        return min(look, max(soonest, self._paces["poll"].not_before))
+        return min(look, self._second_looks.due_at, max(soonest, self._paces["poll"].not_before))
 
     def step(self, api: Api, asker: RequestPool) -> PageResult | None:
         """Takes an answer that has come, begins what is due and asks on; waits for nothing.
@@ -257,7 +257,9 @@ class StreamPoller:
             found = None if run.question is not None else self._send(run, None)
         if run.is_over:
             self._ended(run)
-        elif run.question is not None and found is None and not self._answer and self._may_ask(run):
+            return found
+        may_ask = self._paces[run.pace].not_before <= self._now()
+        if run.question is not None and found is None and not self._answer and may_ask:
             question = run.question
             self._asking = run
             self._answer = asker.ask(lambda: answer_of(api, self.resource, question, by_changes=self._lists_by_changes))
@@ -266,6 +268,8 @@ class StreamPoller:
     def _next_run(self) -> PollRun | None:
         """What to go on with: what somebody named first, then changes, so that a long list keeps neither waiting."""
         now = self._now()
+        for id in self._second_looks.begin(now) if self._look is None else ():
+            self._told.setdefault(id, True)
         if self.is_told and self._paces["look"].not_before <= now:
             if self._look is None:
                 self._look = PollRun(self._reader.records(list(self._told.items())), now, "look")
@@ -282,9 +286,6 @@ class StreamPoller:
                 self._reader.deletes.confirmed = confirmed
             self._runs["everything"] = PollRun(self._reader.everything(), now, "everything")
         return self._runs.get("changes") or self._runs.get("everything")
-
-    def _may_ask(self, run: PollRun) -> bool:
-        return self._paces[run.pace].not_before <= self._now()
 
     def _taken(self, run: PollRun, answer: Future[Answer]) -> PageResult | None:
         """What an answer brings. TransientError, AuthError."""
@@ -327,7 +328,9 @@ class StreamPoller:
         pace, question = self._paces[run.pace], run.question
         error.retry_after = pace.backoff.next(error.retry_after)
         run.tries += 1
-        if isinstance(question, AskRecord) and not run.is_over and (run.tries >= TRIES or self._gives_up(run)):
+        # Where one named record couldn't be read, and nothing else since, the others are tried once only.
+        tries = 1 if run.pace == "look" and self._gives_up_at_once else TRIES
+        if isinstance(question, AskRecord) and not run.is_over and run.tries >= tries:
             _log.warning("%s: %s can't be fetched: %s; the next poll will pick it up", self._what, question.id, error)
             run.tries, self._gives_up_at_once = 0, run.pace == "look"
             if run.pace == "look":
@@ -347,13 +350,11 @@ class StreamPoller:
             run.is_over = False
         raise error
 
-    def _gives_up(self, run: PollRun) -> bool:
-        """Where one named record couldn't be read, and nothing else since, the others are tried once only."""
-        return run.pace == "look" and self._gives_up_at_once
-
     def _ended(self, run: PollRun) -> None:
         if run.name == "look":
             self._look = None
+            self._reader.wants_list |= self._second_looks.end(self._reader.still_shown, self._now())
+            self._reader.still_shown.clear()
         else:
             self._done(run.name, run)
             self.is_done = True

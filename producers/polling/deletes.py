@@ -42,6 +42,8 @@ class AbsenceCheck(NamedTuple):
     total: int | None
     is_whole: bool
     """Every record of it had an id."""
+    is_short: bool = False
+    """It said itself that it has more records than it gave."""
 
 
 class Deletes:
@@ -90,9 +92,10 @@ class Deletes:
 
     def _by_second_list(self, found: PageResult, lacking: Sequence[bytes], listed: AbsenceCheck) -> Steps:
         before, self._lacking = self._lacking, set()
-        is_short = listed.total is not None and listed.records < listed.total
-        if lacking and (is_short or not listed.is_whole) and not self._rules.may_vanish:
-            why = f"says that it has {listed.total} and gave {listed.records}" if is_short else "has some without an id"
+        is_fewer = listed.total is not None and listed.records < listed.total
+        if lacking and (is_fewer or listed.is_short or not listed.is_whole) and not self._rules.may_vanish:
+            why = f"says that it has {listed.total} and gave {listed.records}" if is_fewer else "isn't whole"
+            why = why if is_fewer or listed.is_short else "has some without an id"
             _log.warning(
                 "the list of %s lacks %d records and %s: nothing is deleted", self._rules.name, len(lacking), why
             )
@@ -116,7 +119,7 @@ class Deletes:
             record = yield AskRecord(id.decode())
             assert not isinstance(record, Page)
             found.read += 1
-            if record is None:
+            if record is None or (record is not UNREADABLE and self._rules.is_other(id.decode(), record)):
                 gone[id] = self._memory.version(id)
                 unsure += id not in self.confirmed
                 if self.is_too_many(unsure, listed.known):
@@ -140,11 +143,12 @@ class Deletes:
         if self.is_too_many(unsure, listed.known):
             held = [id for id in lacking if id not in there and id not in self.confirmed]
             self._hold(held, listed, "and their own addresses say that they are gone, as they do without the right")
-        # Some there and some gone, of many that were listed before: a right that comes or goes, or pages that shift.
-        # Then a second list has to lack them too.
+        # Some there and some gone, of many that were listed before: a right that comes or goes, or pages that shift; or
+        # a list that gave less than it said. Then a second list has to lack them too.
         before = self._lacking
         news = [id for id in lacking if id not in self._shown_alone and id not in self.confirmed]
         is_unsteady = bool(there - self._shown_alone) and self.is_too_many(len(news), listed.known)
+        is_unsteady = is_unsteady or listed.is_short
         self._shown_alone = {id for id in there if id in self._memory}
         self._lacking = {id for id in gone if id not in before | self.confirmed} if is_unsteady else set()
         for id, version in gone.items():

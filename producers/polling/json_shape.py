@@ -135,7 +135,10 @@ def _unfilled(field: SchemaField) -> Encode:
     return refuse
 
 
-_HALF = "it holds half of a character, as of an emoji that was cut in two; write the value again in the application"
+_HALF = (
+    "it holds half of a character, as of an emoji that was cut in two, or a byte that isn't UTF-8; write the value"
+    " again in the application"
+)
 
 
 def _refusal(

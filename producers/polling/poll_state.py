@@ -98,6 +98,8 @@ class PollState:
     quiet: Quiet | None = None
     timeless: int = 0
     """Records of the last whole list without an update time: polls for changes may never show them."""
+    is_short: bool = False
+    """The last list gave fewer records than it said it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,16 @@ class Rules:
     page_size: int = 1
     may_vanish: bool = False
     max_deletes: int | None = None
+    id_path: str = ""
     weak_proof: str = "and there is no way to ask for one of them alone"
     """Why a list that lacks many records isn't believed, where records can't be looked at: ends a sentence."""
+
+    def is_other(self, id: str, record: Record) -> bool:
+        """Whether the address of `id` shows another record: the one that it was merged into."""
+        try:
+            return self.id_of(record).decode().casefold() != id.casefold()
+        except PermanentError:  # that is said where the record is judged
+            return False
 
     def written(self, time: int) -> int:
         """The {since} that brings everything from `time` on, as it will be written."""

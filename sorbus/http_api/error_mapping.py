@@ -17,6 +17,10 @@ _CONFLICT = frozenset({412, 423, 425})
 """412: the record changed since it was read (If-Match), so read it again. 423: it is locked."""
 _OF_ONE_RECORD = _CONFLICT | {409}
 _UNCONDITIONAL = "it requires a condition on the state: write `etag: true` or `revision:` in its description"
+_NOT_ITS_OWN = (
+    "that is no JSON, so it may be a gateway's word for every address; if it is the application's own for records that"
+    " are gone, write `errors: {rules: [{status: [404], means: gone}]}` in its description"
+)
 _SAYING_WHY = ("error", "errors", "error_message", "error_description", "message", "messages", "code", "reason")
 _LONGEST = 500
 _LONGEST_WAIT = 86_400.0
@@ -39,13 +43,19 @@ def fault(
     return _error(answer, errors, meaning, words, by_field, system=system, doing=doing, sent=sent, now=now)
 
 
-def failed_write(answer: Answer, errors: Errors, *, system: str, doing: str, sent: Json = None) -> SorbusError | None:
-    """The error of a success answer whose body reports a failure; None if there is none, or a rule overrides it."""
+def said_failure(
+    answer: Answer, errors: Errors, *, system: str, doing: str, sent: Json = None, is_read: bool = False
+) -> SorbusError | None:
+    """The error of a success answer whose body reports a failure; None if a rule says that it is a success.
+
+    TransientError for a read: a query that fails once says nothing of what there is.
+    """
     by_field = _by_field(answer.body, errors)
     words = _words(answer.body, errors, by_field)
     if _by_rule(answer, errors, words) == "success":
         return None
-    return _error(answer, errors, "permanent", words, by_field, system=system, doing=doing, sent=sent)
+    meaning = "transient" if is_read else "permanent"
+    return _error(answer, errors, meaning, words, by_field, system=system, doing=doing, sent=sent)
 
 
 def _error(
@@ -65,7 +75,8 @@ def _error(
         wait = retry_after(answer.headers, now=now)
         if meaning == "conflict" or answer.status in _OF_ONE_RECORD:
             return Contended(said, status=answer.status, words=words, retry_after=wait)
-        later = TransientError(f"{said}; the same call may succeed later", retry_after=wait)
+        why = _NOT_ITS_OWN if _is_a_gateways(answer) else "the same call may succeed later"
+        later = TransientError(f"{said}; {why}", retry_after=wait)
         return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":
         refused = AuthError(f"{said}; fix the credentials of {system} in the map, or its permissions there")
@@ -145,7 +156,15 @@ def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
         return "transient"
     if answer.status == 401:
         return "auth"
+    if _is_a_gateways(answer):
+        return "transient"
     return "gone" if answer.status in (404, 410) else "permanent"
+
+
+def _is_a_gateways(answer: Answer) -> bool:
+    """Whether a 404 has words, but no JSON: during a deployment proxies answer so for every address."""
+    is_json = "json" in header(answer.headers, "content-type").lower()
+    return answer.status == 404 and isinstance(answer.body, str) and not is_json
 
 
 def _says_failed(body: Json) -> bool:

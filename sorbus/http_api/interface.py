@@ -16,11 +16,17 @@ Record = dict[str, Json]
 
 
 class Page(NamedTuple):
-    """A page of a list. `after` is passed to the next call; None: this was the last."""
+    """A page of a list. `after` is passed to the next call; None: this was the last.
+
+    `has_more`: the application says that there are more, but not where. `refused`: what it said in place of this
+    page, where that passes for the end.
+    """
 
     records: Sequence[Record]
     after: str | None
     total: int | None = None
+    has_more: bool = False
+    refused: str = ""
 
 
 class FoundRecord(NamedTuple):

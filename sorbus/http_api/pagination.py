@@ -143,6 +143,11 @@ def is_behind_the_last(pagination: Pagination, place: PagePosition | None, error
     )
 
 
+def says_more(answer: Answer, pagination: Pagination) -> bool:
+    """Whether an answer says by its flag that there are more pages."""
+    return _says(answer.body, pagination.more) is True and _says(answer.body, pagination.done) is not True
+
+
 def same_origin(url: str, page: str, base_url: str) -> str:
     """The absolute form of a URL on a page. PermanentError if its origin (RFC 6454) differs from `base_url`'s."""
     try:

@@ -6,12 +6,13 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import cast
-from unicodedata import normalize
 
 from sorbus.errors import PermanentError, SorbusError, TransientError
+from sorbus.http_api.answers import SHAPE, is_empty_list, may_hold, records_of
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
-from sorbus.http_api.error_mapping import failed_write, header
+from sorbus.http_api.error_mapping import header, said_failure
 from sorbus.http_api.etag_cache import Revalidation
 from sorbus.http_api.interface import (
     Accepted,
@@ -20,7 +21,6 @@ from sorbus.http_api.interface import (
     Call,
     CutShort,
     FoundRecord,
-    Json,
     MakeApi,
     Page,
     Record,
@@ -34,11 +34,12 @@ from sorbus.http_api.pagination import (
     is_behind_the_last,
     join_url,
     page_call,
+    says_more,
     shows_all,
     total_of,
     values_of,
 )
-from sorbus.http_api.path import is_null, parse_path, read_path, write_path
+from sorbus.http_api.path import is_null, read_path, write_path
 from sorbus.http_api.placeholders import quoted
 from sorbus.http_api.requests import as_stored, emptied, if_match, merged, placed, request, request_with, revision_of
 from sorbus.http_api.silence import silenced, silent_fields
@@ -85,11 +86,11 @@ class RecordsApi:
             answer = self._read(call, doing=doing)
         except PermanentError as error:
             if is_behind_the_last(listing.pagination, place, error):
-                return Page((), None)
+                return Page((), None, refused=str(error))
             raise
         if answer.status == 304 and since is not None:
             return Page((), None)
-        records = _records(answer, listing, doing)
+        records = self._records(answer, listing, doing)
         following = after_page(
             listing.pagination,
             place,
@@ -99,9 +100,11 @@ class RecordsApi:
             url=join_url(self._transport.base_url, call.path),
             base_url=self._transport.base_url,
         )
-        total = total_of(answer, listing.pagination)
-        whole = self._referred(resource, records, listing.refers) if listing.refers else records
-        return Page(whole, None if following is None else following.to_text(), total)
+        after = None if following is None else following.to_text()
+        has_more = after is None and says_more(answer, listing.pagination)
+        if listing.refers:  # the total counts its items, of which several may refer to one record
+            return Page(self._referred(resource, records, listing.refers), after, None, has_more)
+        return Page(records, after, total_of(answer, listing.pagination), has_more)
 
     def get(self, resource: str, id: str) -> FoundRecord | None:
         """See `Api`."""
@@ -120,14 +123,18 @@ class RecordsApi:
             if error.reason == "gone":
                 return None
             raise
+        record = read_path(answer.body, operation.record)
+        if not isinstance(record, dict) or (not operation.record and read_path(record, about.id) is None):
+            self._refuse_failure(answer, doing)
         if operation.no_content and (answer.status == 204 or is_null(answer.body, operation.record)):
             return None
-        record = read_path(answer.body, operation.record)
         if not isinstance(record, dict):
-            if _is_empty_list(answer.body, operation.record):
+            if is_empty_list(answer.body, operation.record):
                 return None
-            raise TransientError(f"{doing}: the answer has no record at {operation.record or 'its top'}; {_SHAPE}")
+            raise TransientError(f"{doing}: the answer has no record at {operation.record or 'its top'}; {SHAPE}")
         shown = read_path(record, about.id)
+        if isinstance(shown, Decimal) and shown == shown.to_integral_value():
+            shown = int(shown)  # 7.0 is 7
         other = None if shown is None or str(shown).casefold() == id.casefold() else str(shown)
         return FoundRecord(record, header(answer.headers, "etag") or None if about.etag else None, other)
 
@@ -150,7 +157,7 @@ class RecordsApi:
         kept = [
             record
             for record in records
-            if not is_deleted(about, record) and (search.exact or _may_hold(record, field, value))
+            if not is_deleted(about, record) and (search.exact or may_hold(record, field, value))
         ]
         return kept if is_whole and place is None else CutShort(kept)
 
@@ -167,7 +174,7 @@ class RecordsApi:
             if error.reason == "gone" or is_behind_the_last(paging, place, error):
                 return [], None, True
             raise
-        records = _records(answer, search, doing)
+        records = self._records(answer, search, doing)
         url = join_url(self._transport.base_url, call.path)
         base_url = self._transport.base_url
         following = after_page(paging, place, answer, records, id_path=about.id, url=url, base_url=base_url)
@@ -198,7 +205,7 @@ class RecordsApi:
         if operation.returns == "reference":
             found = self.get(resource, str(named.id))
             if found is None:
-                raise Accepted(f"{doing}: {named.id} was created but can't be read; {_SHAPE}", named=named.id)
+                raise Accepted(f"{doing}: {named.id} was created but can't be read; {SHAPE}", named=named.id)
             return found.record
         made: Record = dict(fields)
         write_path(made, about.id, named.id if id is None else id)
@@ -213,7 +220,15 @@ class RecordsApi:
         if about.update is None or about.update.returns != "record":
             return None
         record = read_path(answer.body, about.update.record)
-        return record if isinstance(record, dict) and str(read_path(record, about.id)) == id else None
+        if answer.body is None:
+            return None
+        if not isinstance(record, dict):
+            raise TransientError(
+                f"{doing}: {self._description.title} answers {answer.status} without the record at"
+                f" {about.update.record or 'its top'}; it may have been carried out nevertheless. If it always answers"
+                " so, write `returns: nothing` in the description's `update:`"
+            )
+        return record if str(read_path(record, about.id)) == id else None
 
     def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
         """See `Api`."""
@@ -275,7 +290,7 @@ class RecordsApi:
 
     def _current(self, resource: str, id: str) -> FoundRecord:
         found = self.get(resource, id)
-        if found is None:
+        if found is None or found.other_id is not None:
             raise PermanentError(
                 f"{_named(resource)} {id} of {self._description.title} doesn't exist any more",
                 reason="gone",
@@ -294,7 +309,7 @@ class RecordsApi:
         is_top = operation is not None and not operation.record and operation.returns == "record"
         if reports_failure(answer.body, about.fields if is_top else ()):
             sent = call.json if call.form is None else call.form
-            error = failed_write(
+            error = said_failure(
                 answer, self._description.errors, system=self._description.title, doing=doing, sent=sent
             )
             if isinstance(error, PermanentError) and operation is about.create and about.create is not None:
@@ -303,6 +318,21 @@ class RecordsApi:
             if error is not None:
                 raise error
         return answer
+
+    def _records(self, answer: Answer, asked: Listing | Search, doing: str) -> list[Record]:
+        """See `records_of`. TransientError for an answer that has errors in place of records."""
+        if read_path(answer.body, asked.records) in (None, []):
+            self._refuse_failure(answer, doing)
+        return records_of(answer, asked, doing)
+
+    def _refuse_failure(self, answer: Answer, doing: str) -> None:
+        """TransientError for a success answer to a read that reports a failure, as GraphQL's and JSON-RPC's do."""
+        if reports_failure(answer.body):
+            error = said_failure(
+                answer, self._description.errors, system=self._description.title, doing=doing, is_read=True
+            )
+            if error is not None:
+                raise error
 
     def _read(self, call: Call, *, doing: str) -> Answer:
         return self._known.hear(call, self._transport.send(self._known.ask(call), doing=doing))
@@ -327,9 +357,6 @@ class RecordsApi:
 
 _MOST_FOUND = 20
 """Maximum pages of search results: with more, the search can't tell who has one value."""
-_TELLING = 7
-"""Digits at the end of a telephone number that distinguish it from others."""
-_SHAPE = "the application may have changed, or base_url may be another's: see its description"
 
 
 def is_deleted(resource: ApiResource, record: Record) -> bool:
@@ -341,52 +368,10 @@ def is_deleted(resource: ApiResource, record: Record) -> bool:
     )
 
 
-def _records(answer: Answer, asked: Listing | Search, doing: str) -> list[Record]:
-    """The answer's list, unfiltered: some items may be no objects, but not all. TransientError if there is no list.
-
-    Never returns an empty one instead, which would mean that all records were deleted. Some applications omit an
-    empty list; an otherwise empty object around it, or a null, counts as one.
-    """
-    body, path = answer.body, asked.records
-    if answer.status == 204 and asked.no_content:
-        return []
-    found = read_path(body, path)
-    if isinstance(asked, Search) and asked.single and isinstance(found, dict):
-        return [found]
-    if found is None and path:
-        *way, last = parse_path(path)
-        around = read_path(body, path.rpartition(".")[0]) if way else body
-        if isinstance(around, dict) and isinstance(last, str) and (last in around or (way and not around)):
-            return []
-    if not isinstance(found, list) or (found and not any(isinstance(item, dict) for item in found)):
-        raise TransientError(f"{doing}: the answer holds no list of records at {path or 'its top'}; {_SHAPE}")
-    return found
-
-
 def _id(about: ApiResource, id: str) -> dict[str, str | int]:
     """The value of {id}: a number in bodies where the description says that ids are numbers."""
     is_number = (field := about.fields.get(about.id)) is not None and field.kind == "integer"
     return {"id": int(id) if is_number and id.isascii() and id.isdecimal() and str(int(id)) == id else id}
-
-
-def _is_empty_list(body: Json, path: str) -> bool:
-    return path.endswith("]") and read_path(body, path.rpartition("[")[0]) == []
-
-
-def _may_hold(record: Record, field: str, value: str) -> bool:
-    """Whether letters and digits are equal; a telephone number may lack its first ones (+49, 0049, 0)."""
-    found = read_path(record, field)
-    if found is None:
-        return True
-    one, other = _bare(str(found)), _bare(value)
-    if not one or not other:
-        return str(found).strip() == value.strip()
-    short, long = sorted((one, other), key=len)
-    return one == other or (len(short) >= _TELLING and one.isdecimal() and other.isdecimal() and long.endswith(short))
-
-
-def _bare(text: str) -> str:
-    return "".join(letter for letter in normalize("NFKC", text).casefold() if letter.isalnum())
 
 
 def _named(resource: str) -> str:

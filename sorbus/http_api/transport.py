@@ -248,23 +248,27 @@ class HttpTransport:
         except bounded.UnknownEncoding as error:
             raise PermanentError(
                 f"{doing}: {system} encodes its answer as {clean(str(error))!r}, though only gzip was requested; check"
-                f" any proxy in between; {_MAY_HAVE_HAPPENED}",
+                f" any proxy in between{_may_have_happened(request.method)}",
                 reason="too large",
             ) from error
-        return Answer(response.status_code, response.headers, self._body(response, content, doing))
+        return Answer(response.status_code, response.headers, self._body(response, content, doing, request.method))
 
-    def _body(self, response: httpx.Response, content: bytes, doing: str) -> Json:
+    def _body(self, response: httpx.Response, content: bytes, doing: str, method: str) -> Json:
         """The JSON, or text if none is needed. TransientError for a web page instead of JSON."""
         if not content.strip():
             return None
         try:
-            return load_json(content)
+            return load_json(content, broken_text=True)
         except ValueError as error:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if response.is_success and ("json" in kind or kind == "text/html"):
+            is_xml = kind.endswith(("/xml", "+xml")) and "html" not in kind  # a hook may read that
+            is_page = "html" in kind or (content.lstrip().startswith(b"<") and not is_xml)
+            if response.is_success and ("json" in kind or is_page):
+                why = "" if is_page else f" ({clean(error)})"
                 raise TransientError(
-                    f"{doing}: {self.application.system} answers {response.status_code} with {kind} that isn't JSON;"
-                    f" it may be under maintenance, or base_url is another's; {_MAY_HAVE_HAPPENED}"
+                    f"{doing}: {self.application.system} answers {response.status_code} with {kind or 'a web page'}"
+                    f" that isn't JSON{why}; it may be under maintenance, or base_url is another's"
+                    f"{_may_have_happened(method)}"
                 ) from error
             return content[:20_000].decode("utf-8", "replace")
 
@@ -284,3 +288,8 @@ class HttpTransport:
                 f"{doing}: no answer from {self.application.system} ({type(error).__name__}); {_MAY_HAVE_HAPPENED}"
             )
             raise missing("system", away) from error
+
+
+def _may_have_happened(method: str) -> str:
+    """Ends a sentence about an answer that can't be read."""
+    return "" if method == "GET" else f"; {_MAY_HAVE_HAPPENED}"

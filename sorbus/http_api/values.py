@@ -34,13 +34,22 @@ class InvalidValue(str):
     why = ""
 
 
-def load_json(data: bytes | str) -> Json:
+def load_json(data: bytes | str, *, broken_text: bool = False) -> Json:
     """JSON with exact numbers; `InvalidValue` for numbers that can't be exact, and for nesting deeper than `DEEPEST`.
 
-    ValueError for malformed JSON, or if it is nested deeper than Python's parser allows.
+    `broken_text`: takes texts with raw line breaks, tabs and bytes that aren't UTF-8; such a byte becomes a lone
+    surrogate, which nothing encodes, so that the rest can be read. ValueError for malformed JSON, or if it is nested
+    deeper than Python's parser allows.
     """
+    text = _text_of(data) if broken_text and isinstance(data, bytes) else data
     try:
-        found = json.loads(data, parse_float=_number, parse_int=_whole_number, parse_constant=InvalidValue)
+        found = json.loads(
+            text,
+            parse_float=_number,
+            parse_int=_whole_number,
+            parse_constant=InvalidValue,
+            strict=not broken_text,
+        )
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     _cut_below(found, DEEPEST)
@@ -158,6 +167,13 @@ def require_valid(value: Json) -> None:
             reason="value",
             value=str(value)[:200],
         )
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        return data.decode(json.detect_encoding(data), "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape")
 
 
 def _number(text: str) -> Decimal | InvalidValue:

@@ -164,6 +164,61 @@ def test_a_record_is_there_or_not_or_the_shape_has_changed() -> None:
         RecordsApi(Told(Answer(200, {}, {"d": []}), LISTED)).get("contacts", "7")
 
 
+_ERRORS = [{"message": "the database is away"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"contacts": None, "errors": _ERRORS},
+        {"contacts": [], "errors": _ERRORS},
+        {"jsonrpc": "2.0", "error": {"message": "the database is away"}},
+        {"contacts": None, "status": "error", "message": "the database is away"},
+    ],
+    ids=str,
+)
+def test_errors_in_place_of_records_are_no_absence(body: object) -> None:
+    """GraphQL and JSON-RPC answer 200 where a query fails."""
+    listing = {"path": "/c", "records": "contacts"}
+    resource = {
+        "list": listing,
+        "get": {"path": "/c/{id}", "record": "contacts", "no_content": True},
+        "search": {"name": {**listing, "parameters": {"q": "{value}"}}},
+    }
+    rules = {"message": ["errors[0].message", "error.message", "message"]}
+    api = RecordsApi(Told(Answer(200, {}, body), resource, errors=rules))
+    for ask in (
+        lambda: api.page("contacts"),
+        lambda: api.get("contacts", "7"),
+        lambda: api.search("contacts", "name", "A"),
+    ):
+        with pytest.raises(TransientError, match="answers 200: the database is away"):
+            ask()
+    done = {**rules, "rules": [{"where": {"contacts": None}, "means": "success"}]}
+    if isinstance(body, dict) and body.get("contacts", 0) is None:
+        assert RecordsApi(Told(Answer(200, {}, body), resource, errors=done)).get("contacts", "7") is None
+
+
+@pytest.mark.parametrize("body", ["Fatal error: out of memory", {"contact": None}, {"message": "not saved"}, [1]])
+def test_an_update_answered_without_the_record_is_not_done_for_certain(body: object) -> None:
+    update = {"method": "PATCH", "path": "/c/{id}", "record": "contact", "partial": True}
+    resource = {"list": {"path": "/c"}, "update": update}
+    api = RecordsApi(Told(Answer(200, {}, body), resource))
+    with pytest.raises(TransientError, match="may have been carried out"):
+        api.update("contacts", "7", {"name": "A"}, current=None)
+    for answer, returns in ((Answer(204, {}, None), "record"), (Answer(200, {}, body), "nothing")):
+        told = Told(answer, {**resource, "update": {**update, "returns": returns}})
+        assert RecordsApi(told).update("contacts", "7", {"name": "A"}, current=None) is None
+
+
+@pytest.mark.parametrize(("id", "other"), [("7", None), ("9", "7")])
+def test_a_record_that_shows_another_id_is_said_to(id: str, other: str | None) -> None:
+    resource = {"list": {"path": "/c"}, "get": {"path": "/c/{id}"}}
+    found = RecordsApi(Told(Answer(200, {}, {"id": Decimal("7.0")}), resource)).get("contacts", id)
+    assert found is not None
+    assert found.other_id == other
+
+
 def test_a_creation_without_an_id_in_its_answer_may_have_happened() -> None:
     create = {"create": {"method": "POST", "path": "/c", "record": "c"}}
     with pytest.raises(TransientError, match="searches for it and doesn't send it again"):

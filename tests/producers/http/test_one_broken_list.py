@@ -21,7 +21,7 @@ BROKEN: dict[str, Callable[[], Response]] = {
     "500": lambda: Response('{"message": "boom"}', 500, media_type="application/json"),
     "404": lambda: Response('{"message": "moved"}', 404, media_type="application/json"),
     "429": lambda: Response("{}", 503, {"retry-after": "600"}, media_type="application/json"),
-    "not UTF-8": lambda: Response(b'{"contacts": [{"id": 1, "name": "\xff"}]}', 200, media_type="application/json"),
+    "not UTF-8": lambda: Response(b"\xff\xfe{contacts\xff", 200, media_type="application/json"),
     "no list": lambda: Response('{"contacts": {"id": 1}}', 200, media_type="application/json"),
     "no ids": lambda: Response('{"contacts": [{"ident": 1}], "total": 1}', 200, media_type="application/json"),
     "next page elsewhere": lambda: Response(

@@ -1,0 +1,65 @@
+"""What one pass through a list says of it: whether anything could shift meanwhile, and whether it is whole; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sorbus.http_api.interface import Page
+
+
+class ListPass:
+    """Counts the pages as they are read."""
+
+    def __init__(self, size: int) -> None:
+        """`size`: records of a full page."""
+        self._size, self._count, self._is_full = size, 0, False
+        self._shown: set[bytes] = set()
+        self._records = 0
+        self._least: int | None = None
+        self._has_more, self._refused = False, ""
+
+    def add(self, page: Page, fresh: int) -> None:
+        """`fresh`: how many of its records no earlier page of this pass has shown."""
+        if self._count == 0:
+            self._is_full = len(page.records) >= self._size
+        if self._count == 0 or page.records or self._is_full:
+            self._count += 1
+        self._records += fresh
+        if page.total is not None and page.records:  # behind the last page some say that there are none at all
+            self._least = page.total if self._least is None else min(page.total, self._least)
+        self._has_more, self._refused = page.has_more, page.refused
+
+    def unseen(self, ids: Iterable[bytes]) -> int:
+        """How many of these it hasn't been given yet."""
+        before = len(self._shown)
+        self._shown.update(ids)
+        return len(self._shown) - before
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it was a single request, or as good as one: behind a page that was not full nothing can shift."""
+        return self._count == 1
+
+    @property
+    def why_short(self) -> str:
+        """What the application itself says against it, once it was read to its end; "" for nothing.
+
+        A record that goes while pages are read is nothing: the least of the totals counts.
+        """
+        said = f"; in place of the next page it said: {self._refused}" if self._refused else ""
+        if self._has_more:
+            return f"after {self._records:,} records it says that there are more, but not where"
+        if self._least is not None and self._records < self._least:
+            return f"it says that it has {self._least:,} records, and gave {self._records:,}{said}"
+        return ""
+
+
+def shortfall(what: str, short: Mapping[str, str]) -> str | None:
+    """What people are told of lists that aren't whole. `short`: way to read -> why."""
+    for way, which in (("everything", "list"), ("changes", "list of changes")):
+        if short[way]:
+            return (
+                f"the {which} of {what} isn't whole: {short[way]}. What it gave is published, and the rest is asked for"
+                " again; if that lasts, correct the paging, `total:` or `more:` in the API's description"
+            )
+    return None

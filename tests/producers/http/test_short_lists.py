@@ -1,0 +1,138 @@
+"""Lists that are shorter than the application says, or in whose place it says something else: nothing is silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from tests.http_api.short_lists import short_pages
+from tests.producers.http.desk import Desk
+
+
+def _behind_its_maximum(answer: Response) -> Callable[[str, str, dict[str, str]], Response | None]:
+    """Whatever is asked for behind the second page."""
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        return answer if path == "/contacts" and int(parameters.get("page", "1")) > 2 else None
+
+    return raw
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        JSONResponse({"message": "only the first 20 records can be listed"}, 422),
+        JSONResponse({"contacts": [], "total": 35}),
+    ],
+    ids=["refused", "empty"],
+)
+def test_a_list_that_ends_before_its_total_is_not_whole(desk: Desk, answer: Response) -> None:
+    """Zendesk, GitHub and others show no more than so many records, and say that there are more."""
+    desk.faulty.add_many([{"name": f"N{n}"} for n in range(35)])
+    desk.faulty.raw = _behind_its_maximum(answer)
+    desk.poll("listed", description={"resources": short_pages()})
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait(lambda: len(tape.live()) >= 20, "the first two pages")
+        tape.wait(lambda: "has 35 records, and gave 20" in str(running.health.waiting()), running.health.waiting, 15)
+        desk.faulty.raw = None
+        tape.wait(lambda: len(tape.live()) == 35, "the rest")
+        tape.wait(lambda: running.health.waiting() is None, running.health.waiting)
+
+
+def test_changes_behind_a_maximum_are_asked_for_again(desk: Desk) -> None:
+    faulty = desk.faulty
+    faulty.order = "newest"
+    faulty.add_many([{"name": f"N{n}"} for n in range(35)])
+    desk.poll("contacts", description={"resources": short_pages()}, compare="never")
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait_for(desk.there())
+        faulty.raw = _behind_its_maximum(JSONResponse({"message": "only the first 20 records can be listed"}, 422))
+        for id in range(1, 36):
+            faulty.change(str(id), city="Oulu")
+        tape.wait(lambda: "the list of changes" in str(running.health.waiting()), running.health.waiting, 15)
+        faulty.raw = None
+        tape.wait_for(desk.there(), 15)
+
+
+def test_a_list_that_says_it_has_more_and_names_no_next_page_is_not_whole(desk: Desk) -> None:
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(35)])
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if path == "/contacts/by-cursor" and "cursor" not in parameters:
+            found = sorted(faulty.contacts().values(), key=lambda one: int(one["id"]))[:10]
+            return JSONResponse({"contacts": found, "has_more": True, "next": None})
+        return None
+
+    faulty.raw = raw
+    desk.poll("by_cursor", description={"resources": short_pages()})
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait(lambda: "but not where" in str(running.health.waiting()), running.health.waiting, 15)
+
+
+def test_an_error_in_place_of_the_list_with_200_is_no_empty_list(desk: Desk) -> None:
+    """GraphQL and JSON-RPC answer 200 {"contacts": null, "errors": [...]} where a query fails."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(5)])
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if method == "GET" and path == "/contacts":
+            return JSONResponse({"contacts": None, "errors": [{"message": "the database is away"}]})
+        return None
+
+    faulty.raw = raw
+    desk.poll("listed")
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait(lambda: "database is away" in str(running.health.waiting()), running.health.waiting, 15)
+
+
+def test_an_error_in_place_of_the_last_page_with_200_deletes_nothing(desk: Desk) -> None:
+    """No address of their own: two lists that lack the last page delete what was on it, while its query fails."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(22)])
+    resources = short_pages()
+    for listing in (resources["unlooked"]["list"],):
+        del listing["pagination"]["total"]
+    desk.poll("unlooked", description={"resources": resources})
+    tape = desk.tape("contact")
+    with desk.producing():
+        tape.wait_for(desk.there())
+
+        def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+            if path == "/contacts" and parameters.get("page") == "3":
+                return JSONResponse({"contacts": None, "errors": [{"message": "timeout"}]})
+            return None
+
+        faulty.raw = raw
+        end = time.monotonic() + 10
+        while time.monotonic() < end and not tape.tombstones:
+            tape.read()
+        assert tape.tombstones == []
+
+
+def test_a_moment_of_404_of_the_gateway_deletes_nothing(desk: Desk) -> None:
+    """During a deployment nginx answers 404 for page 3 and for single records, though the total says they are there."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(22)])
+    desk.poll("contacts", compare="every 2s", description={"resources": short_pages()})
+    tape = desk.tape("contact")
+    with desk.producing():
+        tape.wait_for(desk.there())
+        page = Response("<html><h1>404 Not Found</h1>nginx</html>", 404, media_type="text/html")
+
+        def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+            is_third = path == "/contacts" and parameters.get("page") == "3"
+            return page if is_third or path.startswith("/contacts/") else None
+
+        faulty.raw = raw
+        end = time.monotonic() + 10
+        while time.monotonic() < end and not tape.tombstones:
+            tape.read()
+        assert tape.tombstones == []
