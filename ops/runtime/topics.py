@@ -99,7 +99,7 @@ def _topics_of(company: Map) -> list[Topic]:
     wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
     for system in with_inbox(company):
         config = _RECORDS if company.systems[system].kind == "webhook" else _INBOX
-        wanted.append(Topic(names.inbox(system), 1, config, is_keyed=False))
+        wanted.append(Topic(names.inbox(system), 1, config, is_keyed=False, may_differ=True))
     return wanted
 
 

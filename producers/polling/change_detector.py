@@ -21,6 +21,8 @@ from sorbus.http_api.values import dump_json
 _log = logging.getLogger(__name__)
 _KNOWN = Struct(">16sqq")
 _UNSURE = bytes(16)
+_NEVER = -(2**63)
+"""An update time before all others."""
 _MOST_BURIED = 10_000
 _LOOK_AGAIN = 600_000_000
 """Microseconds until old news that was found wrong once is looked at again."""
@@ -46,12 +48,16 @@ class ChangeDetector:
         updated: Callable[[Record], int | None],
         *,
         can_look: bool,
+        most_buried: int = _MOST_BURIED,
     ) -> None:
-        """`updated` is a record's own update time in microseconds since 1970; `can_look`: records have an address."""
+        """`updated` is a record's own update time in microseconds since 1970; `can_look`: records have an address.
+
+        `most_buried`: of so many deleted records an older state is known to be one.
+        """
         self.data_type = data_type
         self.deleted_version = 0
         """The highest version of any delete: a deleted record's own is forgotten in the end."""
-        self._can_look = can_look
+        self._can_look, self._most_buried = can_look, most_buried
         self._encode, self._updated = encode, updated
         self._known: dict[bytes, bytes] = {}
         self._refused: dict[bytes, bytes] = {}
@@ -80,13 +86,14 @@ class ChangeDetector:
         """What the topic holds; a record without data equals nothing."""
         for record in published:
             digest = _digest(record.data) if record.data else _UNSURE
-            self._known[record.id] = _KNOWN.pack(digest, record.version, record.occurred_at)
+            updated = record.occurred_at if record.version else _NEVER  # only a dead letter is known of it
+            self._known[record.id] = _KNOWN.pack(digest, record.version, updated)
 
     def begin_above(self, version: int) -> None:
         """What the topic holds up to this version is another owner's: each record is published anew when it is read,
         and one that isn't read any more needs the proof of any other delete.
         """
-        theirs = _KNOWN.pack(_UNSURE, version, 0)
+        theirs = _KNOWN.pack(_UNSURE, version, _NEVER)
         self._known = {id: theirs if _KNOWN.unpack(one)[1] <= version else one for id, one in self._known.items()}
         self.deleted_version = max(self.deleted_version, version)
 
@@ -165,9 +172,7 @@ class ChangeDetector:
     def remember_deleted(self, id: bytes, updated: int) -> None:
         """A record that was deleted before, at this update time: an older state doesn't bring it back."""
         if id not in self._known:
-            if len(self._buried) >= _MOST_BURIED:
-                del self._buried[next(iter(self._buried))]
-            self._buried[id] = max(updated, self._buried.get(id, 0))
+            self._bury(id, updated)
 
     def gone(self, id: bytes, now: int, updated: int | None = None) -> Change | None:
         """A record that is no longer there; None if nobody was ever told of it."""
@@ -179,10 +184,13 @@ class ChangeDetector:
         at = now if updated is None else updated
         version = max(version + 1, at)
         self.deleted_version = max(self.deleted_version, version)
-        if len(self._buried) >= _MOST_BURIED:
-            del self._buried[next(iter(self._buried))]
-        self._buried[id] = max(last, updated or 0)
+        self._bury(id, last if updated is None else max(last, updated))
         return Change(self.data_type, id, version, at, None)
+
+    def _bury(self, id: bytes, updated: int) -> None:
+        self._buried[id] = max(updated, self._buried.pop(id, _NEVER))
+        if len(self._buried) > self._most_buried:
+            del self._buried[next(iter(self._buried))]
 
     def absent(self, id: bytes, now: int) -> Change:
         """A record that isn't there and isn't published, for whoever asked what has become of it."""
@@ -195,7 +203,7 @@ class ChangeDetector:
         What only a dead letter is known of may have been published and deleted before.
         """
         known = self._known.get(id)
-        digest, version, updated = (_UNSURE, 0, 0) if known is None else _KNOWN.unpack(known)
+        digest, version, updated = (_UNSURE, 0, _NEVER) if known is None else _KNOWN.unpack(known)
         return digest, version or self.deleted_version, updated
 
     def _is_old_news(self, id: bytes, updated: int | None, last: int) -> bool:

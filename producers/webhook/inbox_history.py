@@ -27,9 +27,9 @@ def inbox_of_system(system: BoundSystem) -> RecordInbox:
 
 
 def read_newest(
-    system: BoundSystem, feed: RecordFeed, ids: Collection[str] | None = None, *, until: int | None = None
+    system: BoundSystem, feed: RecordFeed, ids: Collection[str] | None = None, *, until: Mapping[int, int] | None = None
 ) -> dict[str, PostedRecord]:
-    """By id, of one data type. `until`: the offset up to which the inbox is read; None: its end. TransientError."""
+    """By id, of one data type. `until`: partition -> up to which offset it is read; None: all. TransientError."""
     return feed.newest(
         posted
         for posted in _posts(system, until)
@@ -68,14 +68,14 @@ def _last(system: BoundSystem) -> list[PostedRecord]:
     return [*_posts(system, None)][-_LOOKED_AT:]
 
 
-def _posts(system: BoundSystem, until: int | None) -> Iterator[PostedRecord]:
+def _posts(system: BoundSystem, until: Mapping[int, int] | None) -> Iterator[PostedRecord]:
     try:
         inbox = inbox_of_system(system)
     except MissingInbox:
         return
     try:
-        inbox.next = inbox.next + inbox.behind() if until is None else until
-        for arrived in inbox.history(inbox.first):
+        inbox.next = inbox.ends() if until is None else dict(until)
+        for arrived in inbox.history():
             if arrived.record is not None:
                 yield arrived.record
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 from pydantic import BaseModel, JsonValue
@@ -120,6 +120,7 @@ class WebhookProducer:
         stored = (position or {}).get("inbox")
         place = stored if isinstance(stored, dict) else None
         deleted = (position or {}).get("deleted_versions")
+        types = (position or {}).get("types", [*deleted] if isinstance(deleted, dict) else None)
         for name, version in (deleted if isinstance(deleted, dict) else {}).items():
             if name in self._feeds and isinstance(version, int):
                 self._feeds[name].memory.deleted_version = version
@@ -129,13 +130,9 @@ class WebhookProducer:
         self._inbox = RecordInbox(settings, names, self._system.name, place)
         if self._inbox.lost:
             self._after_loss(self._inbox.lost)
-        for arrived in self._inbox.history(self._inbox.next - _REMEMBERED):
-            posted = arrived.record
-            if posted is None or posted.data_type not in self._feeds:
-                continue
-            if not posted.why:
-                self._is_repeated(posted)
-            self._feeds[posted.data_type].learn(posted)
+        self._learn(self._inbox)
+        if isinstance(types, list):
+            self._publish_skipped([name for name in self._feeds if name not in types])
 
     def read(self, wait: float) -> Batch | None:
         """What was posted. TransientError."""
@@ -205,6 +202,26 @@ class WebhookProducer:
         if inbox is not None:
             inbox.close()
 
+    def _learn(self, inbox: RecordInbox) -> None:
+        """What was read before: the last posts, whose repetitions are known, and all deletes that have a time."""
+        recent = inbox.position_before(_REMEMBERED)
+        has_times = any(feed.intake.options.updated for feed in self._feeds.values())
+        for arrived in inbox.history(None if has_times else recent):
+            posted = arrived.record
+            if posted is None or posted.data_type not in self._feeds:
+                continue
+            if not posted.why and arrived.offset >= recent.get(arrived.partition, 0):
+                self._is_repeated(posted)
+            self._feeds[posted.data_type].learn(posted)
+
+    def _publish_skipped(self, names: Sequence[str]) -> None:
+        """What was posted while these data types weren't in the map: its place in the inbox has been passed."""
+        for name in names:
+            newest = read_newest(self._system, self._feeds[name], until=self._read_until())
+            self._waiting += newest.values()
+            if newest:
+                _log.info("%s: %s is in the map again: %d records are judged", self._system.name, name, len(newest))
+
     def _after_loss(self, lost: str) -> None:
         """LostPosition with advice, unless the map says to continue."""
         name = self._system.name
@@ -216,14 +233,14 @@ class WebhookProducer:
             )
         _log.error("%s: %s; what the inbox holds is published. Have the rest sent again", name, lost)
 
-    def _read_until(self) -> int | None:
-        return None if self._inbox is None else self._inbox.next
+    def _read_until(self) -> Mapping[int, int] | None:
+        return None if self._inbox is None else dict(self._inbox.next)
 
     def _position(self) -> Position:
         assert self._inbox is not None
         deleted: dict[str, JsonValue] = {**self._left}
         deleted |= {name: feed.memory.deleted_version for name, feed in self._feeds.items()}
-        return {"inbox": self._inbox.position(), "deleted_versions": deleted}
+        return {"inbox": self._inbox.position(), "deleted_versions": deleted, "types": [*self._feeds]}
 
     def _is_repeated(self, posted: PostedRecord) -> bool:
         """Whether the same post came before: the same delivery id and the same content."""

@@ -15,6 +15,10 @@ from sorbus.http_api.values import load_json
 from sorbus.producers.polling.change_detector import ChangeDetector, ChangeVerdict
 from sorbus.producers.webhook.intake import RecordIntake
 
+MOST_DELETED = 1_000_000
+"""Deletes of a data type that are known: an older state that is posted afterwards changes nothing."""
+_EARLIEST = -(2**63)
+
 
 class _Newest(NamedTuple):
     """The newest post of a record so far: by its update time, then by arrival."""
@@ -28,7 +32,9 @@ class RecordFeed:
 
     def __init__(self, intake: RecordIntake) -> None:
         self.intake = intake
-        self.memory = ChangeDetector(intake.name, intake.encode, lambda _: self._updated, can_look=False)
+        self.memory = ChangeDetector(
+            intake.name, intake.encode, lambda _: self._updated, can_look=False, most_buried=MOST_DELETED
+        )
         self._updated: int | None = None
         self._held: dict[bytes, frozenset[str]] = {}
         self._unsure = set[bytes]()
@@ -83,7 +89,7 @@ class RecordFeed:
             before = found.get(posted.id)
             at = self._at(posted)
             if at is None:  # it was refused: no older state may pass for it
-                at = before.at if before else 0
+                at = before.at if before else _EARLIEST
             if before is None or at >= before.at:
                 found[posted.id] = _Newest(at, posted)
         return {id: one.posted for id, one in found.items()}
@@ -91,13 +97,19 @@ class RecordFeed:
     def learn(self, posted: PostedRecord) -> None:
         """What was judged before, found again in the inbox: deletes, and fields of records with open dead letters."""
         id = posted.id.encode()
-        if posted.kind == "delete":
-            self.memory.remember_deleted(id, self._at(posted) or 0)
+        if self.intake.options.updated and id not in self.memory and self._is_delete(posted):
+            self.memory.remember_deleted(id, _EARLIEST if (at := self._at(posted)) is None else at)
         elif posted.kind == "record" and id in self._unsure:
             with suppress(PermanentError):
                 self._held[id] = self._held.get(id, frozenset()) | self.intake.held(
                     self.intake.encode(_content(posted))
                 )
+
+    def _is_delete(self, posted: PostedRecord) -> bool:
+        if posted.kind == "record" and self.intake.options.deleted:
+            with suppress(PermanentError):
+                return self.intake.is_deleted(_content(posted))
+        return posted.kind == "delete"
 
     def _noted(self, published: Iterable[PublishedState]) -> Iterator[PublishedState]:
         for one in published:

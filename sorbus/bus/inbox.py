@@ -165,9 +165,11 @@ class InboxWriter:
             done.set_result(None)
             return done
         pending = _Pending(done, len(messages), doing)
-        for topic, key, value, headers in messages:
+        for topic, key, value, headers, partition in messages:
             try:
-                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=pending.delivered)
+                self._producer.produce(
+                    topic, value, key, partition, headers=list(headers), on_delivery=pending.delivered
+                )
             except BufferError:
                 pending.fail(TransientError(f"{pending.doing}: too many messages are waiting for Kafka"))
                 break

@@ -14,12 +14,13 @@ _TIMEOUT, _AT_ONCE = 30.0, 0.02
 
 
 class Single(NamedTuple):
-    """A message to send; `value` None closes or deletes its key."""
+    """A message to send; `value` None closes or deletes its key. `partition` -1: by the key."""
 
     topic: str
     key: bytes
     value: bytes | None
     headers: Sequence[tuple[str, str | bytes | None]] = ()
+    partition: int = -1
 
 
 def send(producer: Producer, messages: Iterable[Single], doing: str, done: Callable[[int], None] | None = None) -> None:
@@ -35,10 +36,10 @@ def send(producer: Producer, messages: Iterable[Single], doing: str, done: Calla
         elif done is not None:
             done(1)
 
-    for topic, key, value, headers in messages:
+    for topic, key, value, headers, partition in messages:
         while True:
             try:
-                producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
+                producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=delivered)
                 break
             except BufferError:
                 producer.poll(0.1)
