@@ -10,11 +10,11 @@ from sorbus.http_api.interface import Page
 class ListPass:
     """Counts the pages as they are read."""
 
-    def __init__(self, size: int) -> None:
-        """`size`: records of a full page."""
+    def __init__(self, size: int, shown: set[bytes] | None = None) -> None:
+        """`size`: records of a full page. `shown`: what earlier passes have shown, to which `unseen` adds."""
         self._size, self._count, self._is_full = size, 0, False
-        self._shown: set[bytes] = set()
-        self._records = 0
+        self._shown = set() if shown is None else shown
+        self._records = len(self._shown)
         self._least: int | None = None
         self._has_more, self._refused = False, ""
 

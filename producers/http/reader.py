@@ -231,9 +231,10 @@ class ListReader:
         """
         newest = self.state.cursor
         seen: set[tuple[bytes, int | None]] = set()
+        shown: set[bytes] = set()
         for _ in range(_PASSES):
             after: str | None = None
-            pages, fresh, now_newest = ListPass(self.rules.page_size), False, newest
+            pages, fresh, now_newest = ListPass(self.rules.page_size, shown), False, newest
             while True:
                 page = yield from self._ask(since, after)
                 found, records = self._named(page)
@@ -246,12 +247,10 @@ class ListReader:
                 after = page.after
                 if after is None:
                     break
-            self.short["changes"] = pages.why_short
-            if self.short["changes"]:  # what it kept back may be older than what it gave
-                yield PageResult()
-                return
             if pages.is_one or not fresh:
-                self.state.cursor = now_newest if pages.is_one else newest
+                self.short["changes"] = pages.why_short
+                if not pages.why_short:  # else what it kept back may be older than what it gave
+                    self.state.cursor = now_newest if pages.is_one else newest
                 yield PageResult()
                 return
             newest = now_newest
@@ -298,10 +297,11 @@ class ListReader:
             if self.rules.is_deleted(record):
                 add(found, self.memory.gone(id, now, self.rules.updated(record)))
                 continue
+            is_known = id in self.memory
             judged = self.memory.judge(id, record, now)
             if judged is not ChangeVerdict.DOUBTFUL:
                 add(found, judged)
-                if older is not None and isinstance(judged, Change):
+                if older is not None and is_known and isinstance(judged, Change):
                     self._shared.changed(id, record)
             elif self.rules.can_look:
                 doubtful.append((id, record))

@@ -117,8 +117,8 @@ def header(headers: Mapping[str, str], name: str) -> str:
 
 
 def clean(words: object) -> str:
-    """Another system's text on one line, without control characters or markup, and truncated."""
-    text = _CONTROL.sub(" ", _TAG.sub(" ", str(words)[: 20 * _LONGEST])).strip()
+    """Another system's text on one line, without control characters or markup, truncated, and as UTF-8 can hold it."""
+    text = _CONTROL.sub(" ", _TAG.sub(" ", str(words)[: 20 * _LONGEST])).strip().encode("utf-8", "replace").decode()
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

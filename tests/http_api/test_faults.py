@@ -42,6 +42,26 @@ def test_what_is_not_there_any_more_is_gone() -> None:
     assert error.reason == "gone"
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "is_gone"),
+    [
+        ({"message": "Not Found"}, "application/json", True),
+        (None, "text/html", True),
+        ("Not Found", "application/json; charset=utf-8", True),
+        ("<html><h1>404 Not Found</h1>nginx</html>", "text/html", False),
+        ("default backend - 404", "text/plain", False),
+        ("404 page not found", "", False),
+    ],
+)
+def test_a_404_is_the_applications_own_where_it_is_json_or_nothing(body: object, kind: str, is_gone: bool) -> None:
+    answer = Answer(404, {"Content-Type": kind}, body)
+    error = fault(answer, Errors(), system="x", doing="reading 7")
+    assert isinstance(error, PermanentError if is_gone else TransientError)
+    own = Errors(rules=[ErrorRule(status=[404], means="gone")])
+    assert isinstance(found := fault(answer, own, system="x", doing="reading 7"), PermanentError)
+    assert found.reason == "gone"
+
+
 def test_a_rule_of_the_description_comes_first() -> None:
     errors = Errors(
         rules=[
@@ -114,6 +134,11 @@ def test_no_answer_breaks_it_and_words_stay_short_and_plain(status: int, header:
 def test_a_page_of_html_leaves_its_words() -> None:
     error = meaning(Answer(502, {}, "<html><style>b{}</style><h1>Bad\x00 Gateway</h1></html>"))
     assert str(error) == "creating contact 7 in crm: crm answers 502: Bad Gateway; the same call may succeed later"
+
+
+def test_half_a_character_in_its_words_leaves_a_message_that_can_be_written() -> None:
+    error = fault(Answer(500, {}, {"message": "cut \ud83d off"}), Errors(message=["message"]), system="x", doing="y")
+    assert "cut ? off" in str(error)
 
 
 def test_a_message_in_general_does_not_hide_what_is_wrong_with_which_field() -> None:

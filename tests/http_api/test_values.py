@@ -181,3 +181,15 @@ def test_too_long_and_unknown_values_are_refused_before_they_are_sent() -> None:
         to_json("sorbus", ApiField(largest=5))
     with pytest.raises(PermanentError, match="isn't one of ACTIVE, ARCHIVED"):
         to_json("GONE", ApiField(values=["ACTIVE", "ARCHIVED"]))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(b"two\nlines", "two\nlines"), (b"a\ttab", "a\ttab"), (b"Caf\xe9", "Caf\udce9"), ("Café".encode(), "Café")],
+)
+def test_text_that_is_written_wrongly_is_read_where_that_is_asked_for(written: bytes, read: str) -> None:
+    body = b'{"name": "%b", "city": "Oulu"}' % written
+    assert load_json(body, broken_text=True) == {"name": read, "city": "Oulu"}
+    if read != "Café":
+        with pytest.raises(ValueError, match=r"Invalid|utf-8"):
+            load_json(body)
