@@ -247,9 +247,10 @@ class Errors(_Written):
     """The application's error answers.
 
     Without a matching rule, 408, 429 and 5xx are transient, 412, 423 and 425 a conflict (of one record, which is read
-    again, and becomes a dead letter if that recurs), 401 is auth, 404 and 410 gone, other 4xx permanent. A successful
-    answer to a write that holds `success: false`, `ok: false`, `status: error`, or anything in `error` or `errors`,
-    outside the record's own fields, is permanent; a rule with `means: success` overrides that.
+    again, and becomes a dead letter if that recurs), 401 is auth, 404 and 410 gone (a 404 in text that isn't JSON is
+    transient: a gateway's), other 4xx permanent. A successful answer to a write that holds `success: false`,
+    `ok: false`, `status: error`, or anything in `error` or `errors`, outside the record's own fields, is permanent; to
+    a read that has them in place of records it is transient. A rule with `means: success` overrides both.
     """
 
     rules: list[ErrorRule] = []
