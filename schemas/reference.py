@@ -29,7 +29,8 @@ before the packaged one of the same name.
 - **Money** is decimal(19,4), exact, and never without `currency` (ISO 4217). Amounts are positive; a kind or a
   direction says which way they go. **Quantities** are decimal(19,6), **rates** decimal(9,6): 0.19 is 19 per cent.
 - **Moments** (`ordered_at`) are UTC to the microsecond; **days** (`ordered_on`) belong to the owner's calendar. A
-  record has the one that its owner knows: midnight is never made up.
+  record has the one that its owner knows: midnight is never made up. What an application, a sheet or a directory says
+  below a microsecond is cut; of Debezium's topics and Singer taps it is a dead letter.
 - **Countries** are ISO 3166-1 alpha-2, **languages** BCP 47, telephone numbers E.164 where they can be read as such.
 - **Enums** begin with `UNKNOWN`, which is what an older reader sees in place of a symbol that it doesn't know.
 - **One owner.** Two systems can't own one data type. Where two hold records of the same form (customers of a shop
