@@ -16,7 +16,7 @@ from sorbus.spreadsheet.files import FileStamp
 from sorbus.spreadsheet.header import written_name
 from sorbus.spreadsheet.replace_file import replace_file, require_closed
 from sorbus.spreadsheet.sheet_edit import Cells, SheetEdit, Value, is_same
-from sorbus.spreadsheet.sheet_rows import SheetRows, read_sheets
+from sorbus.spreadsheet.sheet_rows import MORE_CELLS, SheetRows, read_sheets
 from sorbus.spreadsheet.text_edit import TextStyle, edit_text, unshielded, written
 from sorbus.spreadsheet.xlsx import column_letter
 from sorbus.spreadsheet.xlsx_edit import SharedFormula, edit_workbook
@@ -79,7 +79,9 @@ class TargetSheet:
         self.width = max(sheet.header.names, default=-1) + 1
         at = self.columns[self._options.key]
         for row in sheet.rows():
-            if row.fault is not None:
+            if row.fault is MORE_CELLS and at == 0:  # no cell before the key can have moved it
+                self._unreadable.append(f"{sheet.place(row.number)} {row.fault.words}")
+            elif row.fault is not None:
                 raise TransientError(f"{sheet.place(row.number)} {row.fault.words}")
             cell = row.cells[at] if at < len(row.cells) else None
             if isinstance(cell, UnusableCell) and cell.reason != _MERGED:

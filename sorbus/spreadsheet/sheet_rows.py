@@ -25,7 +25,7 @@ from sorbus.spreadsheet.text_file import (
 )
 from sorbus.spreadsheet.xlsx import Area, Row, Tab, XlsxFile, column_letter
 
-_MORE_CELLS = UnusableCell(
+MORE_CELLS = UnusableCell(
     "more cells than the header",
     "has more cells than the header, so that nobody knows which belong to which: put a cell that holds a delimiter into"
     " quotation marks, or give every column a name",
@@ -103,7 +103,7 @@ class SheetRows:
     @staticmethod
     def _with_fitting_cells(row: SheetRow, width: int) -> SheetRow:
         """An unquoted delimiter in a cell moves all cells behind it under other names."""
-        return row if all(map(is_empty, row.cells[width:])) else row._replace(fault=_MORE_CELLS)
+        return row if all(map(is_empty, row.cells[width:])) else row._replace(fault=MORE_CELLS)
 
     def _with_merged(self, row: SheetRow) -> SheetRow:
         tall = [one for one in self._tall if one.first_row <= row.number <= one.last_row]

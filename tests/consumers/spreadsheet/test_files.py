@@ -180,3 +180,25 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         os.utime(path, (1, 1))
     assert office.deliver({"1": ONE}) == []
     assert [path.exists() for path in (old, new, other)] == [False, True, True]
+
+
+def test_a_remark_beside_the_last_column_stays(tmp_path: Path) -> None:
+    """Of a row that isn't found any more, it may be the row: a cell that held a delimiter gives it more cells, too."""
+    office = Office(tmp_path, "k.csv", MAPPING)
+    office.prepare()
+    assert office.deliver({"1": ONE, "2": {"name": "two"}, "4": {"name": "four"}}) == []
+    text = office.path.read_text("utf-8-sig").replace("1;one;1", "1;one;1;call her").replace("4;four;\n", "")
+    office.path.write_text(text, "utf-8-sig")
+    (refused,) = office.deliver({"1": {"name": "ONE"}, "3": {"name": "three"}, "4": {"name": "FOUR"}})
+    assert "row 2 has more cells than the header" in str(refused.error)
+    assert [row[:2] for row in office.cells()[1:]] == [["1", "ONE"], ["2", "two"], ["3", "three"]]
+    assert office.cells()[1][3] == "call her"
+
+
+def test_a_row_with_more_cells_whose_key_may_have_moved_waits(tmp_path: Path) -> None:
+    office = Office(tmp_path, "k.csv", MAPPING)
+    office.path.write_text("Price;No;Name\n", "utf-8")
+    office.prepare()
+    office.write_below("1", "50", "2", "name")
+    with pytest.raises(TransientError, match="row 2 has more cells than the header"):
+        office.deliver({"50": ONE})
