@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import cast
 
 from pydantic import BaseModel
@@ -31,7 +30,8 @@ from sorbus.producers.debezium.discovery import discover_topics
 from sorbus.producers.debezium.formats import Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.debezium.ordered_reader import OrderedReader
-from sorbus.producers.debezium.read_again import Emptied, read_again
+from sorbus.producers.debezium.read_again import Emptied, Newest, read_again
+from sorbus.producers.debezium.row_keys import RowKeys, digest
 from sorbus.producers.debezium.topic_stream import Outcome, TopicStream
 
 _SLICE = 0.5
@@ -78,9 +78,12 @@ class DebeziumProducer:
         """Data type -> of each partition: the key's digest, if the message before told of a delete."""
         self._emptied: dict[str, Emptied] = {}
         """Topics of several partitions whose table was emptied -> where that was told last."""
+        self._happened: dict[str, list[int | None]] = {}
+        """Topic -> of each partition: when the newest happened of what was read; None: not known."""
+        self._rows = {stream.name: RowKeys() for stream in self._all() if stream.options.key}
         self._owed: dict[str, set[bytes] | None] = {}
         """Data type -> ids that are to be read again; None: all."""
-        self._again: tuple[TopicStream, Iterator[TopicMessage | None]] | None = None
+        self._again: tuple[TopicStream, Iterator[Newest | None]] | None = None
         self._left: dict[str, dict[str, object]] = {}
         """Topics that have left the map, as they were read: what comes back goes on there, or has lost its position."""
         self._again_all = False
@@ -124,6 +127,7 @@ class DebeziumProducer:
             self._offsets[topic], self._read_at[topic] = list(found.begins), [0.0] * len(found.begins)
             for stream in self._streams[topic]:
                 self._deleted[stream.name] = [""] * len(found.begins)
+            self._happened[topic] = [0] * len(found.begins)
             if topic not in topics:
                 if any(found.begins):
                     _log.warning(
@@ -218,19 +222,23 @@ class DebeziumProducer:
             if is_last:
                 self._offsets[topic][message.partition] = message.offset + 1
                 self._read_at[topic][message.partition] = message.at / 1e6
-            self._deleted[stream.name][message.partition] = _digest(message.key) if is_delete else ""
+            self._deleted[stream.name][message.partition] = digest(message.key) if is_delete else ""
             if gone is not None:
                 changes.append(gone)
             if found is None:
                 continue
             self._last = found.version
             is_known, data_type = is_snapshot, found.data_type
+            happened = self._happened[topic]
             if isinstance(found, StaleRecordDeletion):
                 sweeps.append(found)
-                if len(self._offsets[topic]) > 1:  # newer rows of other partitions, which were read before, come back
+                if others := [*happened[: message.partition], *happened[message.partition + 1 :]]:
                     self._emptied[topic] = Emptied(message.partition, message.offset, found.occurred_at)
-                    self._owed[stream.name] = None
+                    if any(at is None or at >= found.occurred_at for at in others):
+                        self._owed[stream.name] = None  # newer rows, which were read before, come back
                 break
+            if (at := happened[message.partition]) is not None:
+                happened[message.partition] = max(at, found.occurred_at)
             if isinstance(found, Change):
                 changes.append(found)
             else:
@@ -260,13 +268,14 @@ class DebeziumProducer:
 
     def _outcome(self, stream: TopicStream, message: TopicMessage) -> Outcome:
         """A tombstone means nothing after the delete that it follows; alone it is the delete."""
-        if message.value is None and self._deleted[stream.name][message.partition] == _digest(message.key):
+        if message.value is None and self._deleted[stream.name][message.partition] == digest(message.key):
             return Outcome(None)
         made = stream.outcome(message, self._next_version(), self._formats)
         emptied, found = self._emptied.get(stream.options.topic), made.found
         if found is not None and emptied is not None and emptied.follows(message, found.occurred_at):
             return made._replace(found=None, gone=None)
-        return made
+        rows = self._rows.get(stream.name)
+        return rows.settled(made, message) if rows is not None else made
 
     def _read_again(self) -> Batch | None:
         """A part of what is owed. Unfinished while nothing is found."""
@@ -281,17 +290,17 @@ class DebeziumProducer:
         until_time = time.monotonic() + _SLICE
         changes: list[Change] = []
         rejects: list[RejectedRecord] = []
-        for message in messages:
-            if message is not None:
-                found, _, _, gone = stream.outcome(message, self._next_version(), self._formats)
+        for newest in messages:
+            if newest is not None:
+                found, _, _, gone = newest.only(stream.outcome(newest.message, self._next_version(), self._formats))
                 if gone is not None:
                     changes.append(gone)
                 if isinstance(found, Change):
                     changes.append(found)
                 elif isinstance(found, RejectedRecord):
                     rejects.append(found)
-                if found is not None:
-                    self._last = found.version
+                if (told := found or gone) is not None:
+                    self._last = told.version
             if time.monotonic() >= until_time or len(changes) >= _MOST_CHANGES:
                 break
         else:
@@ -313,6 +322,7 @@ class DebeziumProducer:
                 "offsets": list(offsets),
                 "read_at": list(self._read_at[topic]),
                 "deleted": list(self._deleted[self._streams[topic][-1].name]),
+                "happened": list(self._happened[topic]),
                 "emptied": list(self._emptied[topic]) if topic in self._emptied else None,
                 "once": {stream.name: dict(stream.once) for stream in self._streams[topic] if stream.once},
             }
@@ -331,6 +341,9 @@ class DebeziumProducer:
         for stream in self._streams[topic]:
             stream.remember(once.get(stream.name, {}))
             self._deleted[stream.name][: len(deleted)] = deleted
+        unknown = [None] * len(cast("list[int]", stored["offsets"]))
+        happened = cast("list[int | None]", stored.get("happened") or unknown)
+        self._happened[topic][: len(happened)] = happened
         if emptied := cast("list[int] | None", stored.get("emptied")):
             self._emptied[topic] = Emptied(*emptied)
 
@@ -367,10 +380,6 @@ class DebeziumProducer:
         if self._system.system.on_lost_slot != "resnapshot":
             raise LostPosition(lost(why))
         _log.warning("%s: %s: it is read from its beginning; deleted records may stay", self._system.name, why)
-
-
-def _digest(key: bytes | None) -> str:
-    return blake2b(key or b"", digest_size=8).hexdigest()
 
 
 def lost(why: str) -> str:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sorbus.bus.topic_reader import TopicMessage, TopicReader
+from sorbus.connector import StaleRecordDeletion
 from sorbus.errors import PermanentError
 from sorbus.producers.debezium.change_event import AllGone, NoChange, RowChange, event_of, id_of
 from sorbus.producers.debezium.formats import Content, Formats
-from sorbus.producers.debezium.topic_stream import TopicStream
+from sorbus.producers.debezium.row_keys import digest
+from sorbus.producers.debezium.topic_stream import Outcome, TopicStream
 from sorbus.settings import Settings
 
 _WAIT = 0.5
@@ -33,6 +35,37 @@ class Emptied(NamedTuple):
         return message.offset < self.offset if message.partition == self.partition else at < self.at
 
 
+class Newest(NamedTuple):
+    """A message that tells the newest state of the records `ids`, but of none else that it is about."""
+
+    message: TopicMessage
+    ids: frozenset[bytes]
+
+    def only(self, made: Outcome) -> Outcome:
+        """What the message means for these: where a column of `key:` changed, it is about two records."""
+        if made.gone is None or made.found is None or isinstance(made.found, StaleRecordDeletion):
+            return made
+        gone = made.gone if made.gone.id in self.ids else None
+        return made._replace(found=made.found if made.found.id in self.ids else None, gone=gone)
+
+
+class _Told(NamedTuple):
+    """Where a record's state is told: in which message, of which row, when it happened; whether it is that row's."""
+
+    partition: int
+    offset: int
+    at: int
+    row: str
+    happened: int
+    is_gone: bool
+
+    def follows(self, other: _Told) -> bool:
+        """Whether it is newer. In one transaction, a row that takes a key outlasts the one that leaves it."""
+        if self.row != other.row and self.happened == other.happened and self.is_gone != other.is_gone:
+            return other.is_gone
+        return self.partition == other.partition or other.at <= self.at
+
+
 def read_again(
     settings: Settings,
     stream: TopicStream,
@@ -40,43 +73,48 @@ def read_again(
     until: list[int],
     ids: frozenset[bytes] | None,
     formats: Formats,
-) -> Iterator[TopicMessage | None]:
+) -> Iterator[Newest | None]:
     """Each record's newest message below the offsets `until`; None now and then, for others to have their turn.
 
     `ids`: only of these; None: of all.
     """
-    newest: dict[bytes, TopicMessage] = {}
+    newest: dict[bytes, _Told] = {}
     emptied: list[Emptied] = []
+    deleted: dict[int, str] = {}
     for message in _messages(settings, stream.options.topic, begins, until):
         if message is None:
             yield None
             continue
-        found = _ids_or_end(message, stream, formats)
+        row, before = digest(message.key), deleted.pop(message.partition, "")
+        if message.value is None and row == before:
+            continue  # the tombstone that follows a delete
+        found = _told(message, stream, formats)
         if isinstance(found, AllGone):
             emptied.append(Emptied(message.partition, message.offset, found.occurred_at or message.at))
             continue
-        for id in found:
+        if all(told.is_gone for told in found.values()):
+            deleted[message.partition] = row
+        for id, told in found.items():
             known = newest.get(id)
-            is_newer = known is None or known.partition == message.partition or known.at <= message.at
-            if (ids is None or id in ids) and is_newer:
-                newest[id] = message._replace(key=None, value=None)
-    wanted = {
-        (one.partition, one.offset)
-        for one in newest.values()
-        if not any(one.partition == end.partition and one.offset < end.offset for end in emptied)
-    }
+            if (ids is None or id in ids) and (known is None or told.follows(known)):
+                newest[id] = told
+    wanted: dict[tuple[int, int], list[bytes]] = {}
+    for id, told in newest.items():
+        if not any(told.partition == end.partition and told.offset < end.offset for end in emptied):
+            wanted.setdefault((told.partition, told.offset), []).append(id)
+    newest.clear()
     for message in _messages(settings, stream.options.topic, begins, until) if wanted else ():
         if message is None:
             yield None
-        elif (message.partition, message.offset) in wanted:
+        elif of := wanted.get((message.partition, message.offset)):
             others = [end for end in emptied if end.partition != message.partition]
             if not others or not any(end.follows(message, _moment(message, stream, formats)) for end in others):
-                yield message
+                yield Newest(message, frozenset(of))
 
 
-def _ids_or_end(message: TopicMessage, stream: TopicStream, formats: Formats) -> list[bytes] | AllGone:
+def _told(message: TopicMessage, stream: TopicStream, formats: Formats) -> dict[bytes, _Told] | AllGone:
     """Which records a message is of: two where a column of `key:` changed; or that the table was emptied."""
-    known, key, was = None, None, None
+    known, key, was, happened, is_gone = None, None, None, message.at, message.value is None
     try:
         key = formats.read(message.key) if message.key is not None else None
         if message.value is not None and (stream.options.key or not _has_id(key, stream)):
@@ -85,9 +123,13 @@ def _ids_or_end(message: TopicMessage, stream: TopicStream, formats: Formats) ->
                 return event
             if isinstance(event, RowChange):
                 known, was = event.known, stream.id_before(event)
-        return [id_of(key, known, stream.options), *([was] if was is not None else [])]
+                happened, is_gone = event.occurred_at or message.at, event.row is None
+        id = id_of(key, known, stream.options)
     except PermanentError:
-        return [f"no-id:{message.partition}:{message.offset}".encode()]
+        id = f"no-id:{message.partition}:{message.offset}".encode()
+    row = digest(message.key) if stream.options.key else ""
+    told = _Told(message.partition, message.offset, message.at, row, happened, is_gone)
+    return {**({was: told._replace(is_gone=True)} if was is not None else {}), id: told}
 
 
 def _moment(message: TopicMessage, stream: TopicStream, formats: Formats) -> int:

@@ -41,7 +41,7 @@ def tell(source: TopicThings, partition: int, id: str, happened: int, written: i
     """A message of a row, or ("") of the table; times in milliseconds after AT."""
     key = json.dumps({"schema": KEY, "payload": {"id": id}}).encode() if id else None
     told = {"op": "c", "before": None, **payload, "source": {"ts_ms": AT + happened}}
-    if id:
+    if id and payload.get("op") != "d":
         told["after"] = {**{str(one["field"]): None for one in COLUMNS}, "id": id, "name": payload.get("name", id)}
     value = json.dumps({"schema": ENVELOPE, "payload": {name: one for name, one in told.items() if name != "name"}})
     source.out.produce(source.topic, value.encode(), key, partition=partition, timestamp=AT + written)
@@ -125,6 +125,73 @@ def test_a_record_whose_key_moved_to_another_partition_keeps_its_newest_state(
     assert tape.live()["1"]["name"] == "new"
 
 
+@pytest.mark.parametrize("is_crashed", [False, True])
+def test_a_topic_is_read_again_only_for_newer_rows_of_an_emptied_table(
+    tape: InMemoryBus, source: TopicThings, monkeypatch: pytest.MonkeyPatch, *, is_crashed: bool
+) -> None:
+    """A table that is emptied every hour would have the whole topic read every hour."""
+    monkeypatch.setattr("sorbus.producers.debezium.producer.read_again", lambda *_: pytest.fail("is read again"))
+    tell(source, 1, "old", 0, 0)
+    live(tape, "old")
+    if is_crashed:
+        tape.crash()
+    tell(source, 0, "", 1000, 1000, op="t")
+    tell(source, 1, "new", 2000, 2000)
+    live(tape, "new")
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_rows_that_swap_their_keys_in_one_transaction_both_stay(
+    tape: InMemoryBus, source: TopicThings, later: int
+) -> None:
+    """As with a unique key that is checked at the transaction's end."""
+    source.options = {**source.options, "key": ["name"]}
+    tell(source, 0, "1", 0, 0, name="a")
+    tell(source, 1, "2", 0, 0, name="b")
+    for partition, id, before, after in ((0, "1", "a", "b"), (1, "2", "b", "a")):
+        tell(source, partition, id, 10, 10 + (partition == later), op="u", before=blank(id, before), name=after)
+    tell(source, 0, "3", 20, 20, name="end")
+    live(tape, "a", "b", "end")
+    before, producer = len(tape.events), tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    tape.until(lambda: len(tape.events) >= before + 3, lambda: "nothing is published again")
+    live(tape, "a", "b", "end")
+
+
+def test_a_key_that_another_row_takes_before_its_row_goes_stays(tape: InMemoryBus, source: TopicThings) -> None:
+    source.options = {**source.options, "key": ["name"]}
+    tell(source, 0, "1", 0, 0, name="a")
+    tell(source, 1, "2", 0, 0, name="b")
+    tell(source, 0, "1", 10, 10, op="u", before=blank("1", "a"), name="b")
+    tell(source, 1, "2", 10, 11, op="d", before=blank("2", "b"), after=None)
+    tell(source, 0, "3", 20, 20, name="end")
+    live(tape, "b", "end")
+
+
+@pytest.mark.parametrize("asked", ["a", "b", "c"])
+def test_of_a_message_about_two_records_only_the_one_is_published_again_whose_newest_it_is(
+    tape: InMemoryBus, source: TopicThings, asked: str
+) -> None:
+    """The row went from a to b to c; another one has b since."""
+    source.options = {**source.options, "key": ["name"]}
+    tell(source, 0, "1", 0, 0, name="a")
+    tell(source, 0, "1", 10, 10, op="u", before=blank("1", "a"), name="b")
+    tell(source, 0, "1", 20, 20, op="u", before=blank("1", "b"), name="c")
+    tell(source, 1, "2", 30, 30, name="b")
+    live(tape, "b", "c")
+    before, producer = len(tape.events), tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.reread(NAME, [asked.encode()])
+    tape.until(lambda: len(tape.events) > before, lambda: "it isn't published again")
+    assert [id for id, _ in tape.events[before:]] == [asked]
+    live(tape, "b", "c")
+
+
+def blank(id: str, name: str) -> dict[str, object]:
+    return {**{str(one["field"]): None for one in COLUMNS}, "id": id, "name": name}
+
+
 class Arriving:
     """Partitions whose messages come in turns; the end of one is told once it has brought all."""
 
@@ -132,6 +199,7 @@ class Arriving:
         self.parts, self.turns = [deque(enumerate(part)) for part in parts], deque(turns)
         self.paused: set[int] = set()
         self.ended: set[int] = set()
+        self.value: bytes | None = None
 
     @property
     def is_at_end(self) -> bool:
@@ -153,7 +221,7 @@ class Arriving:
             number = free[turn % len(free)]
             if part := self.parts[number]:
                 offset, at = part.popleft()
-                yield "t", TopicMessage(number, offset, None, None, at)
+                yield "t", TopicMessage(number, offset, None, self.value, at)
             else:
                 self.ended.add(number)
 
@@ -177,3 +245,17 @@ def test_messages_come_in_the_order_of_their_times(parts: list[list[int]], turns
     assert [one.at for one in found] == sorted(at for part in parts for at in part)
     for number, part in enumerate(parts):
         assert [one.offset for one in found if one.partition == number] == list(range(len(part)))
+
+
+def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages with their schema may have 20 kB each."""
+    monkeypatch.setattr("sorbus.producers.debezium.ordered_reader._MOST_BYTES", 10_000)
+    arriving = Arriving([list(range(50)), [100]], [0] * 30)
+    arriving.value = b"x" * 1000
+    reader = OrderedReader(arriving, {"t": [0, 0]})  # type: ignore[arg-type]
+    found, most = list[TopicMessage](), 0
+    while not reader.is_at_end:
+        found += [message for _, message in reader.read(0.0)]
+        most = max(most, sum(len(one.value or b"") for part in reader._held["t"] for one in part))
+    assert len(found) == 51
+    assert 2000 < most <= 6000
