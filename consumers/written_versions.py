@@ -35,6 +35,7 @@ insert into written_record (system, place, data_type, id, version, key)
 values (%(system)s, %(place)s, '', '', 0, %(identity)s) on conflict do nothing
 """
 _ANY = "select exists (select from written_record where system = %(system)s and place = %(place)s and key is not null)"
+_MARK = "mark"
 _FORGET = "delete from written_record where system = %(system)s and place = %(place)s"
 
 
@@ -55,6 +56,7 @@ class WrittenVersions:
     def __init__(self, state: State, system: str, place: str, data_type: str, *, locked: str = "") -> None:
         """`locked`: what one process at a time writes to; default: the place."""
         self._state, self._locked = state, locked or place
+        self._mark = {"system": system, "place": self._locked, "data_type": ""}
         self._of = {"system": system, "place": place, "data_type": data_type}
 
     @contextmanager
@@ -63,17 +65,17 @@ class WrittenVersions:
         with self._state.connection() as connection:
             connection.execute(_PATIENCE)
             connection.execute(_LOCK, (f"{self._state.schema} written {self._of['system']} {self._locked}",))
-            yield WrittenSession(connection, self._of)
+            yield WrittenSession(connection, self._of, self._mark)
 
     def find(self, ids: Collection[str]) -> dict[str, WrittenRecord]:
         """What was written of these records."""
         with self._state.connection() as connection:
-            return WrittenSession(connection, self._of).find(ids)
+            return WrittenSession(connection, self._of, self._mark).find(ids)
 
     def holders(self, keys: Collection[str]) -> dict[str, tuple[str, str]]:
         """See `WrittenSession.holders`; without the lock."""
         with self._state.connection() as connection:
-            return WrittenSession(connection, self._of).holders(keys)
+            return WrittenSession(connection, self._of, self._mark).holders(keys)
 
     def of(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """Id -> the version that was written."""
@@ -115,8 +117,8 @@ class WrittenVersions:
 class WrittenSession:
     """A transaction of the state."""
 
-    def __init__(self, connection: Connection, of: Mapping[str, str]) -> None:
-        self._connection, self._of = connection, of
+    def __init__(self, connection: Connection, of: Mapping[str, str], mark: Mapping[str, str]) -> None:
+        self._connection, self._of, self._mark = connection, of, mark
 
     def find(self, ids: Collection[str]) -> dict[str, WrittenRecord]:
         """What was written of these records."""
@@ -129,6 +131,15 @@ class WrittenSession:
         """Key -> (data type, id) of the record that has it."""
         rows = self._connection.execute(_HOLDERS, {**self._of, "keys": list(keys)}).fetchall()
         return {cast("str", key): (cast("str", data_type), cast("str", id)) for key, data_type, id in rows}
+
+    def mark(self) -> str | None:
+        """What `put_mark` was told last of what is locked, by whichever process and data type."""
+        found = WrittenSession(self._connection, self._mark, self._mark).find([_MARK]).get(_MARK)
+        return found.key if found is not None else None
+
+    def put_mark(self, mark: str) -> None:
+        """How the locked place, such as a file, looks since it was written to."""
+        WrittenSession(self._connection, self._mark, self._mark).put({_MARK: WrittenRecord(0, mark)})
 
     def put(self, written: Mapping[str, WrittenRecord]) -> None:
         """These are written now."""

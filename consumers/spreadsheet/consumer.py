@@ -26,7 +26,7 @@ from sorbus.errors import PermanentError, TransientError
 from sorbus.settings import Settings
 from sorbus.spreadsheet.diagnose import diagnose_folder
 from sorbus.spreadsheet.discovery import discover_sheets
-from sorbus.spreadsheet.files import FileStamp, SpreadsheetConnection, folder_of
+from sorbus.spreadsheet.files import SpreadsheetConnection, folder_of
 from sorbus.spreadsheet.replace_file import require_closed
 from sorbus.spreadsheet.sheet_edit import SheetEdit
 from sorbus.spreadsheet.text_edit import TextStyle
@@ -49,8 +49,6 @@ class SpreadsheetConsumer:
         self._style = TextStyle(options.numbers, options.dates)
         self._versions = versions_of(flow)
         self._outcomes: Counter[str] = Counter()
-        self._own: FileStamp | None = None
-        """The file's stamp when it was written here last."""
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -169,7 +167,7 @@ class SpreadsheetConsumer:
                 key = one.before.key  # its row stays
             done[one.id] = WrittenRecord(one.version, key)
         if not edit.is_empty:
-            self._own = sheet.write(edit, self._own)
+            session.put_mark(sheet.write(edit, session.mark()).text)
         if done:
             session.put(done)
         self._outcomes.update(outcomes)
@@ -263,10 +261,19 @@ class SpreadsheetConsumer:
             return Erased(0, left)
         changes = sheet.differs(number, dict.fromkeys(self._records.personal))
         if changes and not dry_run:
-            edit = sheet.begin()
-            edit.changed[number] = sheet.cells(dict.fromkeys(changes))
-            self._own = sheet.write(edit, self._own)
+            self._empty(sheet, number, list(changes))
         return Erased(1 if changes else 0)
+
+    def _empty(self, sheet: TargetSheet, number: int, columns: Sequence[str]) -> None:
+        edit, fault = sheet.begin(), None
+        edit.changed[number] = sheet.cells(dict.fromkeys(columns))
+        with self._versions.session() as session:
+            try:
+                session.put_mark(sheet.write(edit, session.mark()).text)
+            except TransientError as error:  # of the file, and not of the state
+                fault = error
+        if fault is not None:
+            raise fault
 
     def _row_now(self, id: str) -> tuple[TargetSheet, int | None, str]:
         """The sheet, the record's row in it, and what may be its row as well."""

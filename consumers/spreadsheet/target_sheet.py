@@ -167,13 +167,13 @@ class TargetSheet:
                 found[name] = (plain(cell), value)
         return found
 
-    def write(self, edit: SheetEdit, own: FileStamp | None = None) -> FileStamp:
-        """Replaces the file. `own`: its stamp when we wrote it last. TransientError."""
+    def write(self, edit: SheetEdit, own: str | None = None) -> FileStamp:
+        """Replaces the file. `own`: its stamp, as text, when Sorbus wrote it last. TransientError."""
         if self._name is None:
             form = self.form
             assert form is not None
             settle = (
-                self._options.settle if self.stamp != own else 0.0
+                self._options.settle if self.stamp.text != own else 0.0
             )  # half a text can be read; half a workbook can't
             return replace_file(
                 self._path,

@@ -52,6 +52,11 @@ class FileStamp(NamedTuple):
         found = path.stat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
+    @property
+    def text(self) -> str:
+        """For the state."""
+        return " ".join(map(str, self))
+
 
 class FileLock(NamedTuple):
     """The file that a spreadsheet program puts beside one that it has open."""

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.bus.topic_reader import TopicMessage
+from sorbus.bus.cluster import KafkaConnection
+from sorbus.bus.topic_reader import TopicMessage, TopicReader
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME
 from sorbus.errors import Unfinished
@@ -259,3 +260,26 @@ def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None
         most = max(most, sum(len(one.value or b"") for part in reader._held["t"] for one in part))
     assert len(found) == 51
     assert 2000 < most <= 6000
+
+
+def test_a_partition_that_is_far_ahead_of_another_is_paused_and_loses_nothing(
+    source: TopicThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sorbus.producers.debezium.ordered_reader._MOST_HELD", 50)
+    pauses, pause = list[int](), TopicReader.pause
+    monkeypatch.setattr(TopicReader, "pause", lambda self, *place: (pauses.append(place[1]), pause(self, *place)))
+    for number in range(6000):
+        written = number if number < 3000 else 100_000 + number
+        source.out.produce(source.topic, b"x" * 500, partition=number // 3000, timestamp=AT + written)
+    source.out.flush(30)
+    system = source.system()
+    assert isinstance(system.connection, KafkaConnection)
+    offsets = {source.topic: [0, 0]}
+    reader = OrderedReader(TopicReader(system.connection.settings(), "ordered", offsets), offsets)
+    found, until = list[TopicMessage](), time.monotonic() + 60
+    while not reader.is_at_end:
+        assert time.monotonic() < until, len(found)
+        found += [message for _, message in reader.read(0.5)]
+    reader.close()
+    assert [(one.partition, one.offset) for one in found] == [(part, at) for part in (0, 1) for at in range(3000)]
+    assert pauses
