@@ -189,7 +189,7 @@ class SingerProducer:
 
     def _waited(self, until: float) -> bool:
         """Whether a run is due, waiting for it until then at most."""
-        if self.problem is None and any(stream.is_pressing for stream in self._streams):
+        if not self._backoff.failures and any(stream.is_pressing for stream in self._streams):
             return True
         left = min(self._due, until) - time.monotonic()
         if left > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,24 @@ def test_a_stream_that_is_left_out_later_is_told_of_until_it_is_back(tape: InMem
     tape.until(lambda: "things" in (problem(tape) or ""), lambda: "nobody is told")
     source.say(schema(), state(3))
     tape.until(lambda: problem(tape) is None, lambda: str(problem(tape)))
+
+
+def test_a_stream_that_is_left_out_makes_no_deletes_of_another_wait(
+    tape: InMemoryBus, source: ToldThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.options = {**source.options, "replication": "FULL_TABLE", "removed_records": "delete", "max_deletes": 10}
+    (first,) = source.sources()
+    other = replace(first, name="other", options=first.options.model_copy(update={"stream": "others"}))
+    monkeypatch.setattr(source, "sources", lambda: [first, other])
+    source.say(schema(), record(1), record(2), state(1))
+    tape.until(lambda: names(tape).keys() == {"1", "2"} and problem(tape) is not None, lambda: str(names(tape)))
+    monkeypatch.setattr(SingerConnection, "seconds", 60.0)
+    source.say(schema(), record(1), state(2))
+    producer = tape.producer()
+    assert isinstance(producer, SingerProducer)
+    producer.resnapshot([first.name])
+    until_names(tape, **{"1": "a"})
+    assert "without a word about others" in (problem(tape) or "")
 
 
 def test_records_before_a_schema_are_no_stream_left_out_where_the_map_names_the_key(
