@@ -16,7 +16,9 @@ _LONGEST_CELL = 2_000_000
 _SHOWN = 1000
 """Characters of a line that can't be split."""
 _CUT_OFF = UnusableCell(
-    "a row that is cut off", "ends before its last cells, and so does the file: was it copied to its end?"
+    "a row that is cut off",
+    "ends before its last cells, and so does the file: copy it again to its end, or end the row with a line break if it"
+    " is complete",
 )
 
 

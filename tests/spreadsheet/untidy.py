@@ -179,7 +179,7 @@ def line_breaks_in_cells_and_a_broken_quotation(path: Path) -> None:
 @case(
     "half.csv",
     records={"1": {"name": "A", "amount": D("1")}},
-    letters={"no-id:": ["row 3", "copied to its end"]},
+    letters={"no-id:": ["row 3", "again to its end", "line break"]},
 )
 def a_copy_that_broke_off(path: Path) -> None:
     path.write_bytes(b"No,Name,Amount\r\n1,A,1\r\n2,Bo")
