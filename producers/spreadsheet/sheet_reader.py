@@ -24,7 +24,7 @@ from sorbus.producers.spreadsheet.same_named import SameNamedColumns
 from sorbus.producers.spreadsheet.shape import NamedCells, SheetEncoder, SheetShape
 from sorbus.spreadsheet.cells import UnusableCell
 from sorbus.spreadsheet.files import FileStamp
-from sorbus.spreadsheet.sheet_rows import SheetRow, SheetRows, read_sheets
+from sorbus.spreadsheet.sheet_rows import MORE_CELLS, SheetRow, SheetRows, read_sheets
 
 _log = logging.getLogger(__name__)
 _PAGE = 500
@@ -270,9 +270,12 @@ class SheetReader:
     def _id_of(self, sheet: _Sheet, row: SheetRow, named: NamedCells) -> bytes | PermanentError | None:
         """The row's id; why it has none; None: it is skipped."""
         fault: UnusableCell | None = row.fault
+        is_skipped = self._options.keyless_rows == "skip" and self._shape.is_keyless(named)
+        if fault is MORE_CELLS and is_skipped and [sheet.rows.header.columns[name] for name in self._shape.key] == [0]:
+            return None  # no cell can have moved the key out of the first column
         if fault is not None:
             return PermanentError(f"{sheet.rows.place(row.number)} {fault.words}", reason=fault.reason)
-        if self._options.keyless_rows == "skip" and self._shape.is_keyless(named):
+        if is_skipped:
             return None
         try:
             return self._shape.id_of(named)

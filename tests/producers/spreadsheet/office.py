@@ -17,7 +17,7 @@ from sorbus.producers.spreadsheet.producer import SpreadsheetProducer
 from sorbus.spreadsheet.files import SpreadsheetConnection
 
 WITHIN = 10.0
-Rows = Sequence[tuple[object, object]]
+Rows = Sequence[tuple[object, ...]]
 
 
 class Office:

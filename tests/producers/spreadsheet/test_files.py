@@ -195,3 +195,13 @@ def test_the_newest_of_several_exports_counts_alone(tmp_path: Path) -> None:
     os.utime(old, (1, 1))
     office.until(lambda: len(office.live) == 4, "the newest")
     office.producer.close()
+
+
+def test_a_remark_below_the_rows_is_skipped_whatever_its_width(tmp_path: Path) -> None:
+    """No cell before the first column can have moved the key out of it. Deletes go on."""
+    office = Office(tmp_path, keyless_rows="skip", max_deletes=10)
+    office.write([*many(5), ("", "printed", "on Monday", "by Ann")])
+    office.until(lambda: len(office.live) == 5, "the rows")
+    office.write([*many(4), ("", "printed", "on Friday", "by Ann")])
+    office.until(lambda: len(office.live) == 4, "a delete")
+    assert not office.letters
