@@ -112,6 +112,14 @@ class Contended(TransientError):
         super().__init__(message, retry_after=retry_after)
 
 
+class Unshown(Contended):
+    """An update was answered without the record: whether it was carried out can only be read."""
+
+
+class GatewayAnswer(TransientError):
+    """404 in words that may be a gateway's: whether there is such a record isn't known."""
+
+
 class PauseFlow(TransientError):
     """The target wants no more, or has failed for too long: the flow pauses itself until a person resumes it."""
 

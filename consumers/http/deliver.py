@@ -30,7 +30,7 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.consumers.http.two_way import REDIRECTS, UNCERTAIN, TwoWayWrites
-from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, Unfinished
+from sorbus.errors import AuthError, GatewayAnswer, MustWait, PermanentError, SorbusError, Unfinished
 from sorbus.http_api.interface import Accepted, Api, FoundRecord, Json, Record
 from sorbus.http_api.path import read_path
 from sorbus.http_api.silence import silently
@@ -122,7 +122,7 @@ class Deliverer:
             for _ in range(_STEPS):
                 if self._two_way is not None and link is not None and link.state == "linked":
                     assert link.external_id is not None
-                    self._two_way.settle(id, link.external_id)
+                    self._settle(self._two_way, id, link.external_id)
                 action = self._decider.decide(delivery, wanted, link, again=again)
                 is_done = self._do(action, id, delivery.version, wanted, link)
                 self._took(action)
@@ -134,6 +134,13 @@ class Deliverer:
         refused = PermanentError(f"{said}; {fix}", reason="refused", value=id)
         later = f"{said}; it will be retried while other records continue"
         raise MustWait(later, why="reference", limit=MOST_LOOKING, refused=refused)
+
+    def _settle(self, two_way: TwoWayWrites, id: str, external_id: str) -> None:
+        try:
+            two_way.settle(id, external_id)
+        except GatewayAnswer:
+            self._presence.get(external_id)  # says whether others have to wait for it, too
+            raise
 
     def _do(self, action: Action, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         """Carries it out; False: there is more to decide."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 
-from sorbus.errors import AuthError, MustWait, PermanentError, TransientError
+from sorbus.errors import AuthError, GatewayAnswer, MustWait, PermanentError, TransientError
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api, FoundRecord
 from sorbus.http_api.path import read_path
@@ -28,6 +28,9 @@ _FRESH = 60.0
 """Seconds for which a list that was read is asked whether it shows a record."""
 _UNTIL_GONE = 30.0
 """Seconds in which a record that a write doesn't find may still be read; more where `settle` is more."""
+
+_UNTIL_CLEAR = 3600.0
+"""Seconds for which a 404 that may be a gateway's is asked again, while others can be read."""
 
 
 class Presence:
@@ -48,6 +51,10 @@ class Presence:
         """The record; None if it is gone. Raises what the application says where that isn't proven."""
         try:
             found = self._api.get(self._name, external_id)
+        except GatewayAnswer as error:
+            if not self._reads_one(self._crosswalk.others(external_id, _OTHERS)):
+                raise
+            raise self._unclear(external_id, error) from error
         except (PermanentError, AuthError) as error:
             if error.status != FORBIDDEN:
                 raise
@@ -94,6 +101,11 @@ class Presence:
         later = f"{said}; it will be retried while other records continue"
         return MustWait(later, why="reference", limit=limit, refused=refused)
 
+    def _unclear(self, external_id: str, error: GatewayAnswer) -> MustWait:
+        refused = PermanentError(f"{error}, then `sorbus dlq requeue`", reason="refused", value=external_id, status=404)
+        later = f"{error}. Others of its kind can be read, so they continue"
+        return MustWait(later, why="reference", limit=_UNTIL_CLEAR, refused=refused)
+
     def _confirm(self, external_id: str) -> None:
         """TransientError where others of ours aren't found either, and the list contradicts that: a gateway's 404."""
         others = self._crosswalk.others(external_id, _OTHERS)
@@ -139,13 +151,20 @@ class Presence:
                 self._believed.append((now, external_id))
 
     def _reads_one(self, others: Sequence[str]) -> bool:
+        unclear: TransientError | None = None
         for other in others if self._reads else ():
             try:
                 if self._api.get(self._name, other) is not None:
                     return True
-            except (PermanentError, AuthError) as error:
+            except PermanentError:  # what is wrong with that one says nothing of this one
+                continue
+            except AuthError as error:
                 if error.status != FORBIDDEN:
                     raise
+            except TransientError as error:
+                unclear = error
+        if unclear is not None:
+            raise unclear
         return False
 
     def _shown(self, *, anew: bool = False) -> frozenset[str] | None:
@@ -166,7 +185,8 @@ class Presence:
             whole.add(page, [str(id) for id, _ in ids])
             live |= {str(id) for id, one in ids if not is_deleted(self._resource, one)}
             after = page.after
-            if len(whole.seen) > self._most or (after is None and whole.why_short):
+            is_short = bool(whole.why_short) and not self._resource.list.refers
+            if len(whole.seen) > self._most or (after is None and is_short):
                 return None
             if after is None:
                 self._listed, self._listed_at = frozenset(live), time.monotonic()

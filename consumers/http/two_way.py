@@ -15,7 +15,7 @@ from threading import Lock
 
 from sorbus.consumers.http.compare import Fields, body, same
 from sorbus.consumers.http.shape import Shape
-from sorbus.errors import AuthError, Contended, MustWait, PermanentError, TransientError, Unfinished
+from sorbus.errors import AuthError, Contended, MustWait, PermanentError, TransientError, Unfinished, Unshown
 from sorbus.http_api.interface import Api, FoundRecord, Json, Record
 from sorbus.http_api.path import read_path, write_path
 from sorbus.two_way.known import KnownRecords
@@ -208,6 +208,9 @@ class TwoWayWrites:
         try:
             return self._api.update(self._resource, external_id, fields, current=current)
         except (Contended, PermanentError, AuthError, Unfinished) as error:
+            if isinstance(error, Unshown):
+                self._writes.suspect(id, self._suspects(id))
+                raise
             is_open = isinstance(error, PermanentError) and (error.reason in UNCERTAIN or error.status in REDIRECTS)
             if cancels and not is_open:
                 self._writes.cancel(id)

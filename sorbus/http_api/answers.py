@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from unicodedata import normalize
 
 from sorbus.errors import TransientError
@@ -10,6 +11,7 @@ from sorbus.http_api.interface import Answer, Json, Record
 from sorbus.http_api.path import parse_path, read_path
 
 SHAPE = "the application may have changed, or base_url may be another's: see its description"
+_UUID = re.compile("[0-9a-f]{32}")
 _TELLING = 7
 """Digits at the end of a telephone number that distinguish it from others."""
 
@@ -39,6 +41,23 @@ def records_of(answer: Answer, asked: Listing | Search, doing: str) -> list[Reco
 def is_empty_list(body: Json, path: str) -> bool:
     """Whether the record that a path names would be an item of a list that is empty."""
     return path.endswith("]") and read_path(body, path.rpartition("[")[0]) == []
+
+
+def same_id(one: str, other: str) -> bool:
+    """Whether two ways to write an id mean the same record.
+
+    In either case, a number with zeros before it, a UUID with or without dashes or braces, Salesforce's 15 letters
+    or 18.
+    """
+    one, other = one.strip().casefold(), other.strip().casefold()
+    if one == other:
+        return True
+    if all(id.isascii() and id.isdecimal() for id in (one, other)):
+        return one.lstrip("0") == other.lstrip("0")
+    if {len(one), len(other)} == {15, 18}:
+        return one.isalnum() and other.isalnum() and one[:15] == other[:15]
+    bare = one.strip("{}").replace("-", "")
+    return _UUID.fullmatch(bare) is not None and bare == other.strip("{}").replace("-", "")
 
 
 def may_hold(record: Record, field: str, value: str) -> bool:

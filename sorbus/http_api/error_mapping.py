@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from sorbus.errors import AuthError, Contended, PermanentError, SorbusError, TransientError, missing, refused_login
+from sorbus.errors import (
+    AuthError,
+    Contended,
+    GatewayAnswer,
+    PermanentError,
+    SorbusError,
+    TransientError,
+    missing,
+    refused_login,
+)
 from sorbus.http_api.description import Errors
 from sorbus.http_api.interface import Answer, Json
 from sorbus.http_api.path import read_path
@@ -20,6 +29,10 @@ _UNCONDITIONAL = "it requires a condition on the state: write `etag: true` or `r
 _NOT_ITS_OWN = (
     "that is no JSON, so it may be a gateway's word for every address; if it is the application's own for records that"
     " are gone, write `errors: {rules: [{status: [404], means: gone}]}` in its description"
+)
+_IN_PLACE = (
+    "the same call may succeed later; if it says so where there is nothing to show, write"
+    ' `errors: {rules: [{where: {PATH: "its word"}, means: success}]}` in its description'
 )
 _SAYING_WHY = ("error", "errors", "error_message", "error_description", "message", "messages", "code", "reason")
 _LONGEST = 500
@@ -75,7 +88,9 @@ def _error(
         wait = retry_after(answer.headers, now=now)
         if meaning == "conflict" or answer.status in _OF_ONE_RECORD:
             return Contended(said, status=answer.status, words=words, retry_after=wait)
-        why = _NOT_ITS_OWN if _is_a_gateways(answer) else "the same call may succeed later"
+        why = _IN_PLACE if _is_good(answer) else "the same call may succeed later"
+        if _is_a_gateways(answer):
+            return GatewayAnswer(f"{said}; {_NOT_ITS_OWN}", retry_after=wait)
         later = TransientError(f"{said}; {why}", retry_after=wait)
         return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":

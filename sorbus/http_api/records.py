@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
-from sorbus.errors import PermanentError, SorbusError, TransientError
-from sorbus.http_api.answers import SHAPE, is_empty_list, may_hold, records_of
+from sorbus.errors import PermanentError, SorbusError, TransientError, Unshown
+from sorbus.http_api.answers import SHAPE, is_empty_list, may_hold, records_of, same_id
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
 from sorbus.http_api.error_mapping import header, said_failure
 from sorbus.http_api.etag_cache import Revalidation
@@ -135,7 +135,7 @@ class RecordsApi:
         shown = read_path(record, about.id)
         if isinstance(shown, Decimal) and shown == shown.to_integral_value():
             shown = int(shown)  # 7.0 is 7
-        other = None if shown is None or str(shown).casefold() == id.casefold() else str(shown)
+        other = None if shown is None or same_id(str(shown), id) else str(shown)
         return FoundRecord(record, header(answer.headers, "etag") or None if about.etag else None, other)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
@@ -223,10 +223,12 @@ class RecordsApi:
         if answer.body is None:
             return None
         if not isinstance(record, dict):
-            raise TransientError(
+            raise Unshown(
                 f"{doing}: {self._description.title} answers {answer.status} without the record at"
                 f" {about.update.record or 'its top'}; it may have been carried out nevertheless. If it always answers"
-                " so, write `returns: nothing` in the description's `update:`"
+                " so, write `returns: nothing` in the description's `update:`",
+                status=answer.status,
+                words="",
             )
         return record if str(read_path(record, about.id)) == id else None
 

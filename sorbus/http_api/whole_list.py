@@ -12,21 +12,21 @@ class WholeList:
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
-        self._pages = self._records = self._without_id = 0
+        self._records = self._without_id = self._alike = 0
         self._total: int | None = None
 
     def add(self, page: Page, ids: Collection[str]) -> None:
         """`ids`: those of the page's records that have one."""
         self.seen.update(ids)
-        self._pages += 1
         self._records += len(page.records)
         self._without_id += len(page.records) - len(ids)
+        self._alike += len(ids) - len(set(ids))  # that is the list's way: nothing shifts within a page
         self._total = self._total if page.total is None else max(page.total, self._total or 0)
 
     @property
     def why_short(self) -> str:
         """What shows that records are lacking; "" where nothing does."""
-        there = len(self.seen) + self._without_id
+        there = len(self.seen) + self._without_id + self._alike
         if self._total is not None and there < self._total:
             return f"it says that it has {self._total:,} records, and shows {there:,}"
         twice = self._records - there

@@ -88,3 +88,20 @@ def test_what_counts_as_deleted_is_no_candidate(house: House, mark: object) -> N
     consumer = house.opened(resource="unsearchable", resources=resources, target={"marker": ""})
     assert house.deliver(consumer, event("a", 1, contact("Anna"))).refused == {}
     assert house.linked("a") != gone
+
+
+@pytest.mark.parametrize("total", [True, False])
+def test_a_list_that_shows_records_twice_on_a_page_is_whole(house: House, total: bool) -> None:
+    """A join, with a row for each of a contact's addresses."""
+    house.faulty.add_many(PEOPLE[:3])
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if method != "GET" or path != "/contacts" or "since" in parameters:
+            return None
+        found = house.faulty.contacts().values() if parameters.get("page", "1") == "1" else ()
+        rows = [one for one in found for _ in range(2)]
+        return JSONResponse({"contacts": rows, **({"total": 6} if total else {})})
+
+    house.faulty.raw = raw
+    events = event("c", 1, contact("Cem")), event("a", 1, contact("P 1", email="p1@example.test"))
+    assert house.deliver(consumer_of(house), *events).refused == {}

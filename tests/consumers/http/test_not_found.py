@@ -99,3 +99,35 @@ def test_a_record_that_is_there_and_gone_by_turns_waits_alone(house: House) -> N
     assert isinstance(refused.pop(0), MustWait)
     assert refused == {}
     assert house.there()["Bea"][3] == "X"
+
+
+@pytest.mark.parametrize("record", [contact("Anna", city="Oulu"), None], ids=["changed", "deleted"])
+def test_one_web_page_of_404_stops_no_other(house: House, record: dict[str, object] | None) -> None:
+    """Many applications show one for what was deleted; a gateway shows it for all."""
+    consumer = ours(house)
+    anna = house.linked("a")
+    house.faulty.remove(anna)
+    page = Response("<html><h1>No such contact</h1></html>", 404, media_type="text/html")
+    house.faulty.raw = lambda _method, path, _parameters: page if path.endswith(f"/{anna}") else None
+    changed = event("a", 2, record), event("b", 2, contact("Bea", city="X"))
+    refused = house.deliver(consumer, *changed, calls=1).refused
+    error = refused.pop(0)
+    assert refused == {}
+    assert isinstance(error, MustWait)
+    assert error.refused is not None
+    assert "means: gone" in str(error.refused)
+    assert house.there()["Bea"][3] == "X"
+    house.faulty.raw = lambda method, path, _parameters: page if method == "GET" and "/contacts/" in path else None
+    with pytest.raises(TransientError, match="means: gone"):
+        house.deliver(consumer, event("b", 3, contact("Bea", city="Y")))
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_another_record_that_cannot_be_read_keeps_no_absence_from_being_proven(house: House, status: int) -> None:
+    consumer = ours(house)
+    assert house.deliver(consumer, event("c", 1, contact("Cem"))).refused == {}
+    house.faulty.remove(house.linked("a"))
+    cem = f"/contacts/{house.linked('c')}"
+    house.faulty.raw = lambda _method, path, _parameters: JSONResponse({}, status) if path == cem else None
+    assert house.deliver(consumer, event("a", 2, contact("Anna", city="Oulu")), calls=1).refused == {}
+    assert house.there()["Anna"][3] == "Oulu"

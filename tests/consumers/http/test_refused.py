@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from starlette.responses import JSONResponse, Response
 
+from sorbus.errors import MustWait
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty import DESCRIBED
 
 SAID = {"success": False, "message": "the period is closed"}
 
@@ -58,3 +62,49 @@ def test_a_value_that_the_state_can_hardly_hold_stops_no_other(house: House) -> 
     done = house.deliver(consumer, odd, event("b", 1, contact("Bea")))
     assert set(done.refused) <= {0}
     assert "Bea" in house.there()
+
+
+def test_an_update_that_is_never_answered_with_the_record_waits_alone(house: House) -> None:
+    """Whether it was carried out can't be read where a field isn't shown."""
+    resources = copy.deepcopy(DESCRIBED["resources"])
+    resources["contacts"]["update"]["record"] = "elsewhere"
+    resources["contacts"]["fields"]["city"] = {"write_only": True}
+    consumer = house.opened(resources=resources)
+    made = event("a", 1, contact("Anna")), event("b", 1, contact("Bea"))
+    assert house.deliver(consumer, *made).refused == {}
+    changed = event("a", 2, contact("Anna", city="Oulu")), event("b", 2, contact("Bea", email="b@example.test"))
+    refused = house.deliver(consumer, *changed, calls=1).refused
+    error = refused.pop(0)
+    assert refused == {}, "what can be read is read"
+    assert isinstance(error, MustWait)
+    assert "returns: nothing" in str(error.refused)
+
+
+@pytest.mark.parametrize("way", ["read", "listed"])
+def test_broken_text_of_a_record_there_stops_no_other(house: House, way: str) -> None:
+    """Bytes that aren't UTF-8, in a record that people made or changed there."""
+    changes = {"resource": "unsearchable", "target": {"marker": ""}} if way == "listed" else {}
+    consumer = house.opened(**changes)
+    made = event("a", 1, contact("Anna", city="Oulu")), event("b", 1, contact("Bea"))
+    assert house.deliver(consumer, *made).refused == {}
+    house.faulty.change(house.linked("a"), city="BROKEN", tax_number="BROKEN2")
+    house.faulty.add(name="BROKEN", email="BROKEN@example.test")
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if method != "GET" or not path.startswith("/contacts") or "search" in path:
+            return None
+        found = house.faulty.contacts()
+        id = path.rpartition("/")[2]
+        body = {"contact": found[id]} if id in found else {"contacts": list(found.values())}
+        return Response(bytes(JSONResponse(body).body).replace(b"BROKEN", b"Caf\xe9"), media_type="application/json")
+
+    house.faulty.raw = raw
+    changed = (
+        event("a", 2, contact("Anna", city="Turku")),
+        event("b", 2, contact("Bea", city="X")),
+        event("c", 1, contact("Cem")),
+    )
+    done = house.deliver(consumer, *changed)
+    assert set(done.refused) <= {0}
+    assert house.there()["Bea"][3] == "X"
+    assert "Cem" in house.there()
