@@ -71,6 +71,7 @@ class PollPosition:
             "quiet": None if state.quiet is None else list(state.quiet),
             "timeless": state.timeless,
             "is_short": state.is_short,
+            "looks": list(state.looks),
             "deleted_version": self.deleted_version,
             "floor": self.floor,
             "shape": self.shape,
@@ -93,6 +94,7 @@ class PollPosition:
             else None,
             timeless=_whole(found.get("timeless")) or 0,
             is_short=found.get("is_short") is True,
+            looks=tuple(str(id) for id in cast("list[JsonValue]", found.get("looks") or [])),
         )
         always = tuple(str(path) for path in cast("list[JsonValue]", found.get("always") or []))
         deleted_version = _whole(found.get("deleted_version")) or 0

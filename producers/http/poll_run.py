@@ -59,6 +59,8 @@ class PollPace:
     backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, LONGEST_PAUSE, limit=LONGEST_PAUSE))
     not_before: float = 0.0
     problem: str | None = None
+    gives_up_at_once: bool = False
+    """Whether a record couldn't be read, and nothing else since."""
 
     def postpone(self, now: float, seconds: float) -> None:
         """It may not ask for so long: no fault, only later."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from sorbus.connector import Change
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Page, Record
-from sorbus.producers.http.list_pass import ListPass
+from sorbus.producers.http.list_pass import ListPass, listing_problem
 from sorbus.producers.http.lookback import Lookback
 from sorbus.producers.http.own_states import OwnStates
 from sorbus.producers.http.shared_ids import Named, SharedIds
@@ -60,7 +60,7 @@ class ListReader:
         """After `everything`: True at once, False with the next poll, None when it is due."""
         self.wants_list = False
         self._ascends = rules.ascending
-        self._passes = 0
+        self._passes, self._short_lists, self.why_unread = 0, 0, ""
         self._older: set[bytes] = set()
         self._without_id: set[bytes] = set()
         self.asked: set[str] = set()
@@ -69,9 +69,15 @@ class ListReader:
         """Records that `records` was told are gone, and whose addresses show them."""
         self.short = {"changes": "", "everything": ""}
         """Way to read -> why its last list isn't whole; "" where it is."""
-        self._short_lists = 0
-        self._shared = SharedIds(rules.id_path)
+        self._reached: tuple[int, int] | None = None
+        """When a list of changes that isn't whole ended first, and how far it came (microseconds, by each clock)."""
+        self._shared = SharedIds(rules, memory.are_alike)
         self.deletes = Deletes(rules, memory, now, None if own is None else own.later)
+
+    @property
+    def problem(self) -> str | None:
+        """What people are told of the last lists, None for nothing."""
+        return listing_problem(self.rules.name, self.short, self.deletes.unread, self.why_unread)
 
     def changes(self) -> Steps:
         """Everything that changed since the cursor."""
@@ -91,6 +97,7 @@ class ListReader:
         TransientError for a list that can't be believed; nothing has been deleted then.
         """
         state, first = self.state, self.state.compared_at is None
+        self._shared.begin_list()
         began, resumed = self._now(), state.copying if first else None
         known = self.memory.ids()
         unseen, older, missed = set(known), set[bytes](), False
@@ -102,17 +109,15 @@ class ListReader:
             found, records = self._named(page)
             ids = [id for id, _ in records]
             count += len(page.records)
-            without_id = len(page.records) - len(records)
-            nameless += without_id
-            if known or not first:
-                fresh = sum(id in unseen or (id not in known and id not in new) for id in set(ids))
-            else:
-                fresh = len(ids)
-            pages.add(page, fresh + without_id)
+            self._shared.again = {id for id in ids if id in known and id not in unseen}
+            nameless += (without_id := len(page.records) - len(records))
+            is_new = first and not known  # an initial snapshot of very many keeps no second list of them
+            fresh = len(ids) if is_new else sum(id in unseen or (id not in known and id not in new) for id in ids)
+            pages.add(page, fresh, without_id)
             total = page.total if page.total is not None else total
             late = [id for id, record in records if id not in self.memory and self._is_late(record)]
             unseen.difference_update(ids)
-            if known or not first:  # an initial snapshot of very many keeps no second list of them
+            if not is_new:
                 new.update(id for id in ids if id not in known)
             timeless += sum(self.rules.updated(record) is None for _, record in records)
             newest = self._newest(records, newest)
@@ -168,10 +173,8 @@ class ListReader:
                 add(found, self.memory.absent(key, self._now()))
             elif is_gone or key not in self.memory or key.startswith(NO_ID):
                 add(found, self.memory.gone(key, self._now()))
-            else:
-                self.wants_list = (
-                    True  # it may be hidden from us: only a list that lacks it, too, proves that it is gone
-                )
+            else:  # it may be hidden from us: only a list that lacks it, too, proves that it is gone
+                self.wants_list = True
             return
         key = self.rules.id_of(record)
         if self.rules.is_deleted(record):
@@ -198,7 +201,7 @@ class ListReader:
             while True:
                 page = yield from self._ask(since, after)
                 found, records = self._named(page)
-                pages.add(page, pages.unseen(id for id, _ in records) + len(page.records) - len(records))
+                pages.add(page, pages.unseen(id for id, _ in records), len(page.records) - len(records))
                 times = [rules.updated(record) for _, record in records]
                 known = [time for time in times if time is not None]
                 if known != sorted(known):
@@ -231,14 +234,14 @@ class ListReader:
         """
         newest = self.state.cursor
         seen: set[tuple[bytes, int | None]] = set()
-        shown: set[bytes] = set()
+        pages: ListPass | None = None
         for _ in range(_PASSES):
             after: str | None = None
-            pages, fresh, now_newest = ListPass(self.rules.page_size, shown), False, newest
+            pages, fresh, now_newest = ListPass(self.rules.page_size, pages), False, newest
             while True:
                 page = yield from self._ask(since, after)
                 found, records = self._named(page)
-                pages.add(page, pages.unseen(id for id, _ in records) + len(page.records) - len(records))
+                pages.add(page, pages.unseen(id for id, _ in records), len(page.records) - len(records))
                 marks = {(id, self.rules.updated(record)) for id, record in records}
                 fresh = fresh or not marks <= seen
                 seen |= marks
@@ -249,8 +252,11 @@ class ListReader:
                     break
             if pages.is_one or not fresh:
                 self.short["changes"] = pages.why_short
+                reached = now_newest if pages.is_one else newest
                 if not pages.why_short:  # else what it kept back may be older than what it gave
-                    self.state.cursor = now_newest if pages.is_one else newest
+                    self.state.cursor, self._reached = reached, None
+                elif self._reached is None and reached is not None:
+                    self._reached = self._now(), reached
                 yield PageResult()
                 return
             newest = now_newest
@@ -289,7 +295,7 @@ class ListReader:
     ) -> Taking:
         """What a page's records mean. `older`: of a whole list, those that are older there than published."""
         doubtful: Named = []
-        named, records = records, self._shared.without(records)
+        named, records = records, self._shared.without(records, is_list=older is not None)
         if self._own is not None:
             records = self._without_own(records, doubtful)
         for id, record in records:
@@ -297,12 +303,11 @@ class ListReader:
             if self.rules.is_deleted(record):
                 add(found, self.memory.gone(id, now, self.rules.updated(record)))
                 continue
-            is_known = id in self.memory
             judged = self.memory.judge(id, record, now)
             if judged is not ChangeVerdict.DOUBTFUL:
                 add(found, judged)
-                if older is not None and is_known and isinstance(judged, Change):
-                    self._shared.changed(id, record)
+                if older is not None and isinstance(judged, Change):
+                    self._shared.changed(id, record, (judged.data, self.rules.updated(record)))
             elif self.rules.can_look:
                 doubtful.append((id, record))
             elif older is not None:
@@ -361,8 +366,11 @@ class ListReader:
     def _listed(self, began: int, newest: int | None, *, is_whole: bool, is_one: bool, missed: bool) -> None:
         """After a list: where polls begin, and when the next list is due."""
         state = self.state
-        state.is_short = bool(self.short["everything"])
-        self._short_lists = self._short_lists + 1 if state.is_short else 0
+        is_short = bool(self.short["everything"])
+        state.is_short = is_short or bool(self.deletes.unread)  # so that it is told again after a restart
+        self._short_lists = self._short_lists + 1 if is_short else 0
+        if self._reached and is_whole and not is_short and began >= self._reached[0]:  # the list has shown the rest
+            state.cursor, self._reached = max(state.cursor or 0, self._reached[1]), None
         may_be_whole = 0 < self._short_lists < _SHORT_LISTS
         if state.cursor is None and self.rules.has_changes and not may_be_whole:
             state.cursor = newest if is_one and is_whole else state.newest

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 _SETTLE = 5.0
 """Seconds that an application has at least until its reads show a delete that it told of."""
+_MOST = 1000
+"""So many at a time: with more a list decides at once."""
 
 
 class SecondLooks:
@@ -16,6 +18,11 @@ class SecondLooks:
         self._settle = max(_SETTLE, settle)
         self._due: dict[str, float] = {}
         self._under_way: set[str] = set()
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """What is to be looked at, then or now."""
+        return tuple(sorted(self._due.keys() | self._under_way))
 
     @property
     def due_at(self) -> float:
@@ -35,4 +42,7 @@ class SecondLooks:
         is_unsure = not self._under_way.isdisjoint(still_shown)
         self._due |= {id: now + self._settle for id in still_shown if id not in self._under_way}
         self._under_way.clear()
+        if len(self._due) > _MOST:
+            self._due.clear()
+            return True
         return is_unsure

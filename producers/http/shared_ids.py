@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Record
-from sorbus.producers.polling.change_detector import raw_json
+from sorbus.producers.polling.poll_state import Rules
 
 Named = list[tuple[bytes, Record]]
 
 
 class SharedIds:
-    """One data type's. A record that two pages show is no such case, unless it is another one there list after list."""
+    """One data type's.
 
-    def __init__(self, path: str) -> None:
-        """`path`: where a record's id is."""
-        self._path = path
+    A record that two pages show is no such case, unless the later page shows what it showed in the list before, too,
+    and the earlier one shows another state: a record that changes meanwhile doesn't become what it was.
+    """
+
+    def __init__(self, rules: Rules, alike: Callable[[Record, Record], bool]) -> None:
+        """`alike`: whether two records would be published alike."""
+        self._path, self._is_deleted, self._alike = rules.id_path, rules.is_deleted, alike
         self._shared: dict[bytes, Record] = {}
-        self._often: Counter[bytes] = Counter()
-        self._changed: Counter[bytes] = Counter()
-        self._suspected: set[bytes] = set()
+        self._times: Counter[bytes] = Counter()
+        self._later: dict[bytes, set[int]] = {}
+        """Records that a later page showed as changed -> these states."""
+        self._later_before: dict[bytes, set[int]] = {}
+        self.again: set[bytes] = set()
+        """Those of a page's records that an earlier page of the list has shown, too."""
 
-    def without(self, records: Named) -> Named:
-        """A page's records but for those that share their ids."""
+    def without(self, records: Named, *, is_list: bool) -> Named:
+        """A page's records but for those that share their ids. `is_list`: the page is a whole list's."""
         if len({id for id, _ in records}) < len(records):
             first: dict[bytes, Record] = {}
             for id, record in records:
-                if (other := first.setdefault(id, record)) is not record and raw_json(other) != raw_json(record):
+                if (other := first.setdefault(id, record)) is not record and not self._are_alike(other, record):
                     self._shared.setdefault(id, other)
         if not self._shared:
             return records
-        self._often.update(id for id, _ in records if id in self._shared)
+        if is_list:
+            self._times.update(id for id, _ in records if id in self._shared)
         return [(id, record) for id, record in records if id not in self._shared]
 
     def refused(self, records: Named) -> Iterator[tuple[bytes, Record, PermanentError]]:
@@ -49,15 +57,23 @@ class SharedIds:
                 ),
             )
 
-    def changed(self, id: bytes, record: Record) -> None:
-        """A list brought a change of this record."""
-        self._changed[id] += 1
-        if self._changed[id] > 1 and id in self._suspected:
+    def changed(self, id: bytes, record: Record, state: object) -> None:
+        """A whole list brought a change of this record. `state`: what was published of it, and its update time."""
+        if id not in self.again:
+            return
+        self._later.setdefault(id, set()).add(hash(state))
+        if hash(state) in self._later_before.get(id, ()):
             self._shared.setdefault(id, record)
+
+    def _are_alike(self, one: Record, other: Record) -> bool:
+        return self._is_deleted(one) == self._is_deleted(other) and self._alike(one, other)
+
+    def begin_list(self) -> None:
+        """A whole list is read from its beginning, or what is left of it: one that was broken off says nothing."""
+        self._times.clear()
+        self._later, self.again = {}, set()
 
     def end_list(self) -> None:
         """A whole list has been read: ids that it showed once are unique again."""
-        self._shared = {id: record for id, record in self._shared.items() if self._often[id] > 1 or self._changed[id]}
-        self._suspected = {id for id, times in self._changed.items() if times > 1}
-        self._often.clear()
-        self._changed.clear()
+        self._shared = {id: record for id, record in self._shared.items() if self._times[id] > 1 or id in self._later}
+        self._later_before = self._later

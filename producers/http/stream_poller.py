@@ -17,7 +17,6 @@ from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api
 from sorbus.producers.http.drift import RecordWatch
-from sorbus.producers.http.list_pass import shortfall
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.own_states import OwnStates, Published
 from sorbus.producers.http.poll_position import PollPosition
@@ -70,7 +69,7 @@ class StreamPoller:
         rules = rules_of(options, resource, self._what)
         shape = application_shape(source, system, resource)
         self._watch = RecordWatch(source.name, options.resource, shape.assignments, source.schema)
-        self.is_done = self._gives_up_at_once = False
+        self.is_done = False
         self._lists = self._lists_wanted = 0
         """How many lists have been read to their end, and how many have to be."""
         self._memory = ChangeDetector(
@@ -114,6 +113,7 @@ class StreamPoller:
             if self.own is not None:
                 self.own.restore(None)
         self._listed_shape, self._always = position.shape, position.always
+        self._second_looks.end(state.looks, self._now())
         is_listed = state.compared_at is not None and not state.timeless and not state.is_short
         if is_listed and state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
             self._schedule.compared(state.compared_at / 1_000_000)
@@ -189,8 +189,7 @@ class StreamPoller:
         if len(ids) > _MANY:
             self.list_anew()
             return
-        for id in ids:
-            text = id.decode(errors="replace")
+        for text in (id.decode(errors="replace") for id in ids):
             self._reader.asked.add(text)
             self._told.setdefault(text, False)
 
@@ -226,15 +225,15 @@ class StreamPoller:
     @property
     def problem(self) -> str | None:
         """What is wrong with this data type just now, None for nothing."""
-        return self._paces["poll"].problem or self._paces["look"].problem or shortfall(self._what, self._reader.short)
+        return self._paces["poll"].problem or self._paces["look"].problem or self._reader.problem
 
     def due_at(self) -> float:
         """When there is something to do (monotonic), but for an answer that has to come first."""
-        look = self._paces["look"].not_before if self.is_told else float("inf")
+        look = max(self._paces["look"].not_before, 0.0 if self.is_told else self._second_looks.due_at)
         if self._report.confirmed_deletes():
             self._schedule.at_once("everything")
         soonest = 0.0 if self._runs else min(self._due("changes"), self._due("everything"))
-        return min(look, self._second_looks.due_at, max(soonest, self._paces["poll"].not_before))
+        return min(look, max(soonest, self._paces["poll"].not_before))
 
     def step(self, api: Api, asker: RequestPool) -> PageResult | None:
         """Takes an answer that has come, begins what is due and asks on; waits for nothing.
@@ -250,8 +249,7 @@ class StreamPoller:
             assert run is not None
             found = self._taken(run, answer)
         else:
-            chosen = self._next_run()
-            if chosen is None:
+            if (chosen := self._next_run()) is None:
                 return None
             run = chosen
             found = None if run.question is not None else self._send(run, None)
@@ -302,6 +300,7 @@ class StreamPoller:
         except PermanentError as error:
             if isinstance(run.question, AskRecord):
                 _log.warning("%s: %s can't be looked at: %s", self._what, run.question.id, error)
+                self._reader.why_unread = str(error)
                 return self._send(run, UNREADABLE)
             return self._failed(run, self._refused(run, error))
         except SorbusError as error:
@@ -310,9 +309,8 @@ class StreamPoller:
             _log.exception("%s: an answer can't be taken", self._what)
             return self._failed(run, self._refused(run, error))
         pace.backoff.reset()
-        run.tries = 0
-        if run.pace == "look":
-            pace.problem, self._gives_up_at_once = None, False
+        run.tries, pace.gives_up_at_once = 0, False
+        pace.problem = None if run.pace == "look" else pace.problem
         return found
 
     def _send(self, run: PollRun, answer: Answer) -> PageResult | None:
@@ -328,11 +326,11 @@ class StreamPoller:
         pace, question = self._paces[run.pace], run.question
         error.retry_after = pace.backoff.next(error.retry_after)
         run.tries += 1
-        # Where one named record couldn't be read, and nothing else since, the others are tried once only.
-        tries = 1 if run.pace == "look" and self._gives_up_at_once else TRIES
+        # Where one record couldn't be read, and nothing else since, the others are tried once only.
+        tries = 1 if pace.gives_up_at_once else TRIES
         if isinstance(question, AskRecord) and not run.is_over and run.tries >= tries:
             _log.warning("%s: %s can't be fetched: %s; the next poll will pick it up", self._what, question.id, error)
-            run.tries, self._gives_up_at_once = 0, run.pace == "look"
+            run.tries, pace.gives_up_at_once, self._reader.why_unread = 0, True, str(error)
             if run.pace == "look":
                 if self._polls_changes and question.id not in self._said_gone:
                     self.poll_now()
@@ -343,6 +341,7 @@ class StreamPoller:
         if run.is_over:  # the list wasn't believed, or its page is no longer known
             if run.name == "look":
                 self._look = None
+                self._second_looks.end((), self._now())
                 self.list_anew()
             else:
                 self._runs.pop(run.name, None)
@@ -354,6 +353,7 @@ class StreamPoller:
         if run.name == "look":
             self._look = None
             self._reader.wants_list |= self._second_looks.end(self._reader.still_shown, self._now())
+            self._reader.state.looks = self._second_looks.waiting
             self._reader.still_shown.clear()
         else:
             self._done(run.name, run)

@@ -121,6 +121,13 @@ class ChangeDetector:
         except Exception:  # noqa: BLE001 - it can't be read, and is refused where it is judged
             return self._refused.get(id) != _digest(raw_json(record))
 
+    def are_alike(self, one: Record, other: Record) -> bool:
+        """Whether two records are the same when they are published."""
+        try:
+            return self._encode(one) == self._encode(other)
+        except Exception:  # noqa: BLE001 - that is said where they are judged
+            return raw_json(one) == raw_json(other)
+
     def forget_refused(self, ids: Iterable[bytes]) -> None:
         """What was refused of these is refused again, should it still be wrong."""
         for id in ids:

@@ -64,6 +64,8 @@ class Deletes:
         self._lacking: set[bytes] = set()
         self._shown_alone: set[bytes] = set()
         """Records that the last list lacked, and whose own addresses showed them."""
+        self.unread: list[bytes] = []
+        """Records that the last list lacked, and whose own addresses could not be read: nothing is known of them."""
 
     @property
     def waits_for_list(self) -> bool:
@@ -72,7 +74,7 @@ class Deletes:
 
     def settle(self, lacking: Sequence[bytes], listed: AbsenceCheck) -> Steps:
         """Deletes, of what the list lacks, what is proven to be gone."""
-        found, self.held = PageResult(), None
+        found, self.held, self.unread = PageResult(), None, []
         for id in lacking:
             if id.startswith(NO_ID):  # a letter of ours, not one of the application's records
                 add(found, self._memory.gone(id, self._now()))
@@ -126,6 +128,8 @@ class Deletes:
                     break
                 continue
             there.add(id)
+            if record is UNREADABLE:
+                self.unread.append(id)
             if record is not UNREADABLE and self._rules.is_deleted(record):
                 add(found, self._memory.gone(id, self._now()))
             elif record is not UNREADABLE and self.look_later is not None:

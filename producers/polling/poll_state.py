@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import PermanentError
+from sorbus.http_api.answers import same_id
 from sorbus.http_api.interface import Page, Record
 
 
@@ -99,7 +100,9 @@ class PollState:
     timeless: int = 0
     """Records of the last whole list without an update time: polls for changes may never show them."""
     is_short: bool = False
-    """The last list gave fewer records than it said it has."""
+    """The last list gave fewer records than it said it has, or lacked some that could not be looked at."""
+    looks: tuple[str, ...] = ()
+    """Records that are said to be gone, and whose addresses still showed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Rules:
     def is_other(self, id: str, record: Record) -> bool:
         """Whether the address of `id` shows another record: the one that it was merged into."""
         try:
-            return self.id_of(record).decode().casefold() != id.casefold()
+            return not same_id(self.id_of(record).decode(), id)
         except PermanentError:  # that is said where the record is judged
             return False
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from starlette.responses import JSONResponse, Response
 
 from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
+from sorbus.http_api.interface import Api
+from sorbus.producers.http.request_pool import RequestPool
+from sorbus.producers.http.stream_poller import StreamPoller
+from sorbus.producers.polling.poll_state import PageResult
+from tests.http_api.short_lists import short_pages
 from tests.producers.http.desk import Desk
 
 
@@ -121,3 +129,123 @@ def test_ids_of_any_spelling_are_looked_at(desk: Desk, id: str) -> None:
     finally:
         writer.close()
     assert set(seen) == {f"/contacts/{id}"}
+
+
+def test_a_record_that_changes_all_the_time_is_no_two_records(desk: Desk) -> None:
+    """By update time it comes to the end of the list while that is read, and so is shown twice, list after list."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(25)])
+    count = 0
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        nonlocal count
+        if method != "GET" or path != "/contacts":
+            return None
+        count += 1
+        faulty.change("1", city=f"C{count}")
+        number = int(parameters.get("page", "1"))
+        found = sorted(faulty.contacts().values(), key=lambda one: int(one["id"]))
+        rows = [found[0], *found[10 * number - 10 + (number == 1) : 10 * number]]
+        return JSONResponse({"contacts": rows, "total": 25, "has_more": number < 3})
+
+    faulty.raw = raw
+    desk.poll("unlooked", description={"resources": short_pages()})
+    tape, letters = desk.tape("contact"), desk.dead_letters("contact")
+    with desk.producing():
+        tape.wait(lambda: len(tape.live()) == 25, "the first list")
+        tape.wait(lambda: tape.read() < 0 or count > 30, "ten lists", 60)
+    letters.read()
+    assert not letters.letters
+
+
+@pytest.mark.parametrize("says", [404, 403, 500])
+def test_deletes_that_cannot_be_looked_at_are_told_of_and_hold_up_no_changes(desk: Desk, says: int) -> None:
+    """The application's own 404 may be a web page, its records may be forbidden: they stay, and people see why."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(80)])
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if (
+            method == "GET"
+            and path.startswith("/contacts/")
+            and path.removeprefix("/contacts/") not in faulty.contacts()
+        ):
+            return Response("<html><h1>No such page</h1></html>", says, media_type="text/html")
+        return None
+
+    faulty.raw = raw
+    desk.poll("contacts", compare="every 2s")
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait_for(desk.there())
+        for id in range(1, 8):
+            faulty.remove(str(id))
+        tape.wait(
+            lambda: tape.read() < 0 or "lacks 7 records, such as 1, that can't be" in str(running.health.waiting()),
+            running.health.waiting,
+            20,
+        )
+        for city in ("Oulu", "Turku", "Vaasa"):
+            faulty.change("40", city=city)
+            tape.wait(lambda city=city: tape.live()["40"]["city"] == city, "the change", 8)
+        assert tape.tombstones == []
+        faulty.raw = None
+        tape.wait_for(desk.there(), 20)
+        tape.wait(lambda: tape.read() < 0 or running.health.waiting() is None, running.health.waiting)
+
+
+@pytest.fixture
+def told(desk: Desk) -> Iterator[InboxWriter]:
+    """Contacts that are polled never, of whose changes webhooks tell."""
+    desk.faulty.add_many([{"name": f"N{n}"} for n in range(3)])
+    connection = {"webhook_secret": "${DESK_WEBHOOK_SECRET}"}
+    desk.poll("contacts", every="every 1h", compare="never", connection=connection)
+    writer = InboxWriter(desk.settings, desk.names)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def test_a_delete_that_reads_show_late_is_found_also_after_a_restart(desk: Desk, told: InboxWriter) -> None:
+    faulty, tape = desk.faulty, desk.tape("contact")
+    with desk.producing():
+        tape.wait_for(desk.there())
+        looked = faulty.count("GET", "/contacts/1")
+        told.put("shop", [Notice("contacts", "1", True, 1)]).result(10)
+        tape.wait(lambda: tape.read() < 0 or faulty.count("GET", "/contacts/1") > looked, "the look")
+        told.put("shop", [Notice("contacts", "2", False, 1)]).result(10)  # the first has been taken down before it
+        tape.wait(lambda: tape.read() < 0 or faulty.count("GET", "/contacts/2") > 0, "the next look")
+    faulty.remove("1")
+    with desk.producing():
+        tape.wait(lambda: tape.live().keys() == {"2", "3"}, "the delete", 20)
+
+
+def test_a_second_look_that_is_due_while_another_look_waits_takes_no_processor(
+    desk: Desk, told: InboxWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty, tape = desk.faulty, desk.tape("contact")
+    steps = 0
+
+    def counted(self: StreamPoller, api: Api, asker: RequestPool) -> PageResult | None:
+        nonlocal steps
+        steps += 1
+        return step(self, api, asker)
+
+    step = StreamPoller.step
+    monkeypatch.setattr(StreamPoller, "step", counted)
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        return Response("", 503, {"retry-after": "30"}) if path == "/contacts/2" else None
+
+    with desk.producing():
+        tape.wait_for(desk.there())
+        faulty.raw = raw
+        told.put("shop", [Notice("contacts", "1", True, 1)]).result(10)
+        tape.wait(lambda: tape.read() < 0 or faulty.count("GET", "/contacts/1") > 0, "the look")
+        told.put("shop", [Notice("contacts", "2", False, 1)]).result(10)
+        tape.wait(lambda: tape.read() < 0 or faulty.count("GET", "/contacts/2") > 0, "the next look")
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            tape.read()
+    assert steps < 200

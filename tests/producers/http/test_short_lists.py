@@ -136,3 +136,56 @@ def test_a_moment_of_404_of_the_gateway_deletes_nothing(desk: Desk) -> None:
         while time.monotonic() < end and not tape.tombstones:
             tape.read()
         assert tape.tombstones == []
+
+
+def test_a_list_that_shows_records_twice_and_counts_them_so_is_whole(desk: Desk) -> None:
+    """A join: one row for each of a contact's addresses, of which the map takes nothing."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(3)])
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if method != "GET" or path != "/contacts":
+            return None
+        found = [one for one in faulty.contacts().values() if one["updated_at"] >= parameters.get("since", "")]
+        rows = [{**one, "address": n} for one in found for n in range(2)]
+        return JSONResponse({"contacts": rows, "total": len(rows)})
+
+    faulty.raw = raw
+    desk.poll("contacts")
+    tape, letters = desk.tape("contact"), desk.dead_letters("contact")
+    with desk.producing() as running:
+        tape.wait_for(desk.there())
+        lists = faulty.count("GET", "/contacts")
+        tape.wait(lambda: tape.read() < 0 or faulty.count("GET", "/contacts") > lists + 3, "three polls")
+        assert running.health.waiting() is None
+        faulty.change("2", city="Oulu")
+        tape.wait_for(desk.there())
+    letters.read()
+    assert not letters.letters
+
+
+def test_a_list_of_changes_that_is_never_whole_goes_on_from_the_list_of_all(desk: Desk) -> None:
+    """Its total is that of all records: it isn't read from the same place for ever."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(15)])
+    since: list[str] = []
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if method == "GET" and path == "/contacts" and "since" in parameters:
+            since.append(parameters["since"])
+            found = [one for one in faulty.contacts().values() if one["updated_at"] >= parameters["since"]]
+            is_first = parameters.get("page", "1") == "1"
+            return JSONResponse({"contacts": found[:10] if is_first else [], "total": 99})
+        return None
+
+    faulty.raw = raw
+    desk.poll("contacts", compare="every 3s", description={"resources": short_pages()})
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait_for(desk.there())
+        tape.wait(lambda: tape.read() < 0 or bool(since), "the first poll for changes")
+        first = since[-1]
+        faulty.change("2", city="Oulu")
+        tape.wait_for(desk.there())
+        tape.wait(lambda: tape.read() < 0 or since[-1] > first, lambda: f"polls go on after {first}", 30)
+        assert "the list of changes" in str(running.health.waiting())
