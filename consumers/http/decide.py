@@ -26,9 +26,9 @@ from sorbus.consumers.http.compare import Fields, differing
 from sorbus.consumers.http.differences import Differences
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
-from sorbus.consumers.http.presence import Presence
+from sorbus.consumers.http.presence import FORBIDDEN, Presence
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.errors import PermanentError
+from sorbus.errors import AuthError, PermanentError
 from sorbus.http_api.description import Description
 from sorbus.http_api.interface import FoundRecord, Json
 from sorbus.http_api.path import read_path
@@ -376,7 +376,13 @@ class Decider:
         if link.state == "intended":
             return self._intended(id, None, link)
         assert link.external_id is not None
-        current = self._presence.get(link.external_id) if self._reads else None
+        needs = bool(self._flow.deletes == "soft" or self._shape.resource.revision or self._shape.resource.etag)
+        try:
+            current = self._presence.get(link.external_id, proves=needs) if self._reads else None
+        except (PermanentError, AuthError) as error:
+            if needs or error.status != FORBIDDEN:
+                raise
+            return Remove("its owner has deleted it", link.external_id, None)  # that tells whether it is there
         if self._reads and current is None:
             return Forget("it is gone there already")
         if current is not None and current.other_id is not None:

@@ -47,8 +47,11 @@ class Presence:
         self._listed_at = -_FRESH
         self._believed: deque[tuple[float, str]] = deque()
 
-    def get(self, external_id: str) -> FoundRecord | None:
-        """The record; None if it is gone. Raises what the application says where that isn't proven."""
+    def get(self, external_id: str, *, proves: bool = True) -> FoundRecord | None:
+        """The record; None if it is gone. Raises what the application says where that isn't proven.
+
+        `proves`: whether 403 may mean that it is gone, where that can be proven.
+        """
         try:
             found = self._api.get(self._name, external_id)
         except GatewayAnswer as error:
@@ -56,7 +59,7 @@ class Presence:
                 raise
             raise self._unclear(external_id, error) from error
         except (PermanentError, AuthError) as error:
-            if error.status != FORBIDDEN:
+            if error.status != FORBIDDEN or not proves:
                 raise
             self._prove(external_id, error)
             return None

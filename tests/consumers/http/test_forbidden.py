@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from sorbus.errors import AuthError
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty import DESCRIBED
 
 RULES = {"message": ["message"], "field": [], "rules": [{"status": [403], "means": "auth"}]}
 
@@ -106,3 +108,24 @@ def test_many_at_once_are_not_believed(house: House) -> None:
     done = house.deliver(consumer, *(event(f"c{n}", 2, contact(f"P {n}", city="Leeds")) for n in range(22)))
     assert list(done.reasons.values()) == ["refused"] * 2
     assert all("crosswalk unlink" in str(error) for error in done.refused.values())
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_what_may_be_deleted_and_not_read_is_deleted(house: House, is_listed: bool) -> None:
+    resources = copy.deepcopy(DESCRIBED["resources"])
+    resources["contacts"].pop("etag", None)
+    consumer = house.opened(resources=resources)
+    house.deliver(consumer, event("c1", 1, contact("Ada")), event("c2", 1, contact("Bo")))
+    hidden = house.linked("c1")
+
+    def raw(method: str, path: str, _parameters: dict[str, str]) -> Response | None:
+        if method == "GET" and path == f"/contacts/{hidden}":
+            return JSONResponse({"message": "forbidden"}, 403)
+        if method == "GET" and path == "/contacts" and not is_listed:
+            found = [one for id, one in house.faulty.contacts().items() if id != hidden]
+            return JSONResponse({"contacts": found, "total": len(found)})
+        return None
+
+    house.faulty.raw = raw
+    assert house.deliver(consumer, event("c1", 2, None)).refused == {}
+    assert list(house.there()) == ["Bo"]
