@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.errors import PermanentError, SorbusError, TransientError
+from sorbus.http_api.answers import same_id
 from sorbus.http_api.description import ApiField, ApiResource, Description, Operation
 from sorbus.http_api.interface import Answer, Api, Call, FoundRecord
 from sorbus.http_api.placeholders import fill_json, fill_path, quoted
@@ -211,7 +212,7 @@ def test_an_update_answered_without_the_record_is_not_done_for_certain(body: obj
         assert RecordsApi(told).update("contacts", "7", {"name": "A"}, current=None) is None
 
 
-@pytest.mark.parametrize(("id", "other"), [("7", None), ("9", "7")])
+@pytest.mark.parametrize(("id", "other"), [("7", None), ("007", None), ("9", "7")])
 def test_a_record_that_shows_another_id_is_said_to(id: str, other: str | None) -> None:
     resource = {"list": {"path": "/c"}, "get": {"path": "/c/{id}"}}
     found = RecordsApi(Told(Answer(200, {}, {"id": Decimal("7.0")}), resource)).get("contacts", id)
@@ -432,3 +433,21 @@ def test_fields_at_places_of_one_list_that_are_sent_elsewhere_are_all_sent() -> 
 def test_a_whole_record_is_sent_without_any_of_its_read_only_places() -> None:
     fields = {f"pair[{place}]": ApiField(read_only=True) for place in range(3)}
     assert merged(ApiResource(fields=fields), {"pair": [7, "Belgium", "BE", "kept"]}, {}) == {"pair": ["kept"]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Ab", "aB ", True),
+        ("007", "7", True),
+        ("70", "7", False),
+        ("0", "000", True),
+        ("{4F1B0C5E-58CC-4372-A567-0E02B2C3D479}", "4f1b0c5e58cc4372a5670e02b2c3d479", True),
+        ("1-23", "12-3", False),
+        ("0015e00000ABcde", "0015e00000ABcdeAAG", True),
+        ("0015e00000ABcde", "0015e00000ABcdf", False),
+        ("-", "--", False),
+    ],
+)
+def test_an_id_may_be_written_in_several_ways(one: str, other: str, same: bool) -> None:
+    assert same_id(one, other) == same_id(other, one) == same

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +16,7 @@ from sorbus.http_api.interface import Api
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.producers.polling.poll_state import PageResult
+from tests.http_api.faulty import DESCRIBED
 from tests.http_api.short_lists import short_pages
 from tests.producers.http.desk import Desk
 
@@ -249,3 +252,36 @@ def test_a_second_look_that_is_due_while_another_look_waits_takes_no_processor(
         while time.monotonic() < end:
             tape.read()
     assert steps < 200
+
+
+def test_a_record_whose_address_writes_its_id_otherwise_is_not_taken_for_another(desk: Desk) -> None:
+    """The list hides it for a while; its address shows it, with a UUID in the other form."""
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(40)])
+    listed = {id: f"4f1b0c5e58cc4372a5670e02b2c3d4{int(id):02}" for id in faulty.contacts()}
+    is_hidden = False
+    looked = 0
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        nonlocal looked
+        if method != "GET":
+            return None
+        if path == "/contacts":
+            found = [{**one, "id": listed[id]} for id, one in faulty.contacts().items() if not is_hidden or id != "7"]
+            return JSONResponse({"contacts": found, "total": len(found)})
+        looked += 1
+        id = path.rpartition("/")[2]
+        one = faulty.contacts()[str(int(id[-2:]))]
+        return JSONResponse({"contact": {**one, "id": f"{{{uuid.UUID(id)}}}"}})
+
+    faulty.raw = raw
+    resources = copy.deepcopy(DESCRIBED["resources"])
+    resources["contacts"]["fields"]["id"] = {}
+    desk.poll("contacts", compare="every 1s", description={"resources": resources})
+    tape = desk.tape("contact")
+    with desk.producing():
+        tape.wait(lambda: len(tape.live()) == 40, "all")
+        is_hidden = True
+        tape.wait(lambda: tape.read() < 0 or looked > 2, "looks")
+    tape.read()
+    assert tape.tombstones == []
