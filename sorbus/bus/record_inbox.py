@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from heapq import merge
 from typing import Literal, NamedTuple, cast, get_args
 
 from confluent_kafka import KafkaError, Message, TopicPartition
@@ -127,9 +128,12 @@ class RecordInbox:
                 return found
 
     def history(self, begin: Mapping[int, int] | None = None) -> Iterator[ArrivedRecord]:
-        """What was read already, from these offsets on by partition; None: all that is left. TransientError."""
-        for part in self._partitions:
-            yield from self._history(part, (begin or {}).get(part, 0))
+        """What was read already, from these offsets on by partition; None: all that is left. TransientError.
+
+        Each partition's in its order, those of several by when they were received.
+        """
+        parts = (self._history(part, (begin or {}).get(part, 0)) for part in self._partitions)
+        yield from merge(*parts, key=lambda one: one.record.received_at if one.record else 0)
 
     def _history(self, part: int, begin: int) -> Iterator[ArrivedRecord]:
         at, end, patience = max(begin, self._bounds(part)[0]), self.next[part], 10.0
