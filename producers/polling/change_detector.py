@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
+from itertools import islice
 from struct import Struct
 
 from sorbus.abilities import PublishedState
@@ -196,8 +197,9 @@ class ChangeDetector:
 
     def _bury(self, id: bytes, updated: int) -> None:
         self._buried[id] = max(updated, self._buried.pop(id, _NEVER))
-        if len(self._buried) > self._most_buried:
-            del self._buried[next(iter(self._buried))]
+        if len(self._buried) > self._most_buried + self._most_buried // 10:  # one by one, a dict's first ones cost much
+            for old in list(islice(self._buried, len(self._buried) - self._most_buried)):
+                del self._buried[old]
 
     def absent(self, id: bytes, now: int) -> Change:
         """A record that isn't there and isn't published, for whoever asked what has become of it."""

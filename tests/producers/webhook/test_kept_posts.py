@@ -14,6 +14,7 @@ from sorbus.bus.kafka import admin
 from sorbus.bus.record_inbox import PostedRecord
 from sorbus.bus.sending import Single
 from sorbus.connector import Change, RejectedRecord
+from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.webhook import producer, record_feed
 from sorbus.producers.webhook.intake import RecordIntake
 from sorbus.producers.webhook.producer import WebhookProducer
@@ -150,3 +151,16 @@ def test_the_newest_post_of_several_partitions_is_the_one_that_was_received_last
         assert [b"new" in (change.data or b"") for change in batch.changes] == [True]
     finally:
         producer_.close()
+
+
+def test_more_deletes_than_are_known_take_no_longer_each() -> None:
+    memory = ChangeDetector("contact", lambda _: b"", lambda _: None, can_look=False, most_buried=200_000)
+    seconds = []
+    for begin in range(0, 1_000_000, 200_000):
+        began = time.process_time()
+        for n in range(begin, begin + 200_000):
+            memory.remember_deleted(b"%d" % n, n)
+        seconds.append(time.process_time() - began)
+    assert max(seconds) < 20 * min(seconds)
+    assert memory.is_older(b"800000", 0), "the last ones are known"
+    assert not memory.is_older(b"1", 0)
