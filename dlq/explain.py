@@ -153,6 +153,22 @@ _BY_REASON: dict[str, _Words] = {
         "Another row or record has the same key, so this one doesn't count.",
         "Delete or correct all but one of them in {source}{ask}; then retry.",
     ),
+    "changed key": _Words(
+        "Key changed there",
+        "The record's row in {target} no longer has its key, or has it written another way.",
+        "Write the key into its row again, as text; then retry.",
+    ),
+    "a zero byte": _Words("A zero byte", "A value or the key has a zero byte, which {target} can't hold.", "CORRECT"),
+    "above the header": _Words(
+        "Above the header",
+        "The header of the sheet in {source} was sorted in among the rows, and this row is above it.",
+        "Move the header to the top again{ask}.",
+    ),
+    "id not unique": _Words(
+        "ID not unique",
+        "{source} lists several records with this ID.",
+        "Name a field that is unique as `id:` in the API's description.",
+    ),
     "a value that no cell holds": _Words(
         "No cell holds it", "{Field} has a value that no cell of a sheet can hold.", "CORRECT"
     ),

@@ -28,7 +28,9 @@ class Moody:
         self.taken: list[tuple[bytes, bytes | None]] = []
         self._waiting: list[tuple[bytes, bytes | None, Report]] = []
 
-    def produce(self, topic: str, value: bytes | None, key: bytes, *, headers: object, on_delivery: Report) -> None:
+    def produce(
+        self, topic: str, value: bytes | None, key: bytes, partition: int, *, headers: object, on_delivery: Report
+    ) -> None:
         if self.moods and self.moods[0] == "full":
             self.moods.popleft()
             raise BufferError
