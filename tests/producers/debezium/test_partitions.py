@@ -180,13 +180,14 @@ def test_of_a_message_about_two_records_only_the_one_is_published_again_whose_ne
     tell(source, 0, "1", 10, 10, op="u", before=blank("1", "a"), name="b")
     tell(source, 0, "1", 20, 20, op="u", before=blank("1", "b"), name="c")
     tell(source, 1, "2", 30, 30, name="b")
-    live(tape, "b", "c")
+    tell(source, 0, "3", 40, 40, name="end")
+    live(tape, "b", "c", "end")
     before, producer = len(tape.events), tape.producer()
     assert isinstance(producer, DebeziumProducer)
     producer.reread(NAME, [asked.encode()])
     tape.until(lambda: len(tape.events) > before, lambda: "it isn't published again")
     assert [id for id, _ in tape.events[before:]] == [asked]
-    live(tape, "b", "c")
+    live(tape, "b", "c", "end")
 
 
 def blank(id: str, name: str) -> dict[str, object]:

@@ -360,5 +360,5 @@ def test_discovery_leaves_out_a_topic_that_goes_meanwhile(
         return {**found, gone: TopicFacts("gone", (0,), (1,))}
 
     monkeypatch.setattr(discovery, "topic_facts", facts)
-    monkeypatch.setattr(discovery, "_LONGEST", 10.0)
+    monkeypatch.setattr(discovery, "_LONGEST", 2.0)
     assert [one.name for one in DebeziumProducer.discover(source.system())] == [source.topic]
