@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -105,15 +104,19 @@ def test_an_error_in_place_of_the_last_page_with_200_deletes_nothing(desk: Desk)
     with desk.producing():
         tape.wait_for(desk.there())
 
+        asked: list[str] = []
+
         def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
             if path == "/contacts" and parameters.get("page") == "3":
+                asked.append(path)
                 return JSONResponse({"contacts": None, "errors": [{"message": "timeout"}]})
             return None
 
         faulty.raw = raw
-        end = time.monotonic() + 10
-        while time.monotonic() < end and not tape.tombstones:
-            tape.read()
+        tape.wait(lambda: len(asked) > 3, lambda: f"the last page was asked for {len(asked)} times", 30)
+        faulty.raw = None
+        faulty.add_many([{"name": "last"}])
+        tape.wait_for(desk.there())
         assert tape.tombstones == []
 
 
@@ -127,14 +130,18 @@ def test_a_moment_of_404_of_the_gateway_deletes_nothing(desk: Desk) -> None:
         tape.wait_for(desk.there())
         page = Response("<html><h1>404 Not Found</h1>nginx</html>", 404, media_type="text/html")
 
+        asked: list[str] = []
+
         def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
             is_third = path == "/contacts" and parameters.get("page") == "3"
+            asked.extend([path] if is_third else [])
             return page if is_third or path.startswith("/contacts/") else None
 
         faulty.raw = raw
-        end = time.monotonic() + 10
-        while time.monotonic() < end and not tape.tombstones:
-            tape.read()
+        tape.wait(lambda: len(asked) > 3, lambda: f"the third page was asked for {len(asked)} times", 30)
+        faulty.raw = None
+        faulty.add_many([{"name": "last"}])
+        tape.wait_for(desk.there())
         assert tape.tombstones == []
 
 
