@@ -15,6 +15,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.ops.reconcile import changed
 from sorbus.ops.reconcile.changed import changed_ids, topic_ends
 from sorbus.settings import Settings
+from tests.ops.console.visitor import eventually
 
 NOW = datetime.now(UTC)
 
@@ -50,6 +51,7 @@ def test_a_recreated_topic_is_refused_although_its_offsets_fit(settings: Setting
     _write(settings, unique, "a")
     since = topic_ends(settings, unique)
     client.delete_topics([unique])[unique].result(15)
+    eventually(lambda: unique not in topic_ids(client, [unique]), "the topic isn't deleted")
     with pytest.raises(UsageError, match="no topic"):
         changed_ids(settings, unique, since, NOW)
     _make(client, unique)
@@ -65,6 +67,7 @@ def test_a_topic_that_goes_while_it_is_asked_about_is_gone(
     _make(client, unique)
     since, known = topic_ends(settings, unique), topic_ids(client, [unique])
     client.delete_topics([unique])[unique].result(15)
+    eventually(lambda: unique not in topic_ids(client, [unique]), "the topic isn't deleted")
     monkeypatch.setattr(changed, "topic_ids", lambda *_: known)  # a broker that hasn't heard of it yet
     with pytest.raises(UsageError, match="no topic"):
         changed_ids(settings, unique, since, NOW)

@@ -111,12 +111,13 @@ def test_ids_of_any_spelling_are_looked_at(desk: Desk, id: str) -> None:
     faulty = desk.faulty
     faulty.add(name="Anna")
     seen: list[str] = []
+    changes: dict[str, str] = {}
 
     def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
-        one = {**faulty.contacts()["1"], "id": id}
+        one = {**faulty.contacts()["1"], "id": id, **changes}
         if path.startswith("/contacts/"):
             seen.append(path)
-            return JSONResponse({"contact": {**one, "city": "Oulu"}})
+            return JSONResponse({"contact": one})
         return JSONResponse({"contacts": [one], "total": 1})
 
     faulty.raw = raw
@@ -127,6 +128,7 @@ def test_ids_of_any_spelling_are_looked_at(desk: Desk, id: str) -> None:
     try:
         with desk.producing():
             tape.wait(lambda: id in tape.live(), "the record")
+            changes["city"] = "Oulu"
             writer.put("shop", [Notice("contacts", id, False, 1)]).result(10)
             tape.wait(lambda: tape.live()[id]["city"] == "Oulu", "the change", 15)
     finally:
