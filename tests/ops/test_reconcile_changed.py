@@ -28,6 +28,7 @@ def settings(stack: Addresses) -> Settings:
 def _make(client: AdminClient, topic: str, **config: str) -> None:
     made = NewTopic(topic, 2, 1, config={"cleanup.policy": "compact", **config})
     client.create_topics([made])[topic].result(15)
+    eventually(lambda: topic in topic_ids(client, [topic]), "the topic isn't known")
 
 
 def _write(settings: Settings, topic: str, *ids: str) -> None:

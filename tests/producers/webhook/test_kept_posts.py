@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+import stamina
 from confluent_kafka.admin import NewPartitions
 
 from sorbus.abilities import PublishedState
@@ -13,12 +14,15 @@ from sorbus.bus.inbox import InboxWriter
 from sorbus.bus.kafka import admin
 from sorbus.bus.record_inbox import PostedRecord
 from sorbus.bus.sending import Single
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import Change, RejectedRecord
+from sorbus.errors import TransientError
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.webhook import producer, record_feed
 from sorbus.producers.webhook.intake import RecordIntake
 from sorbus.producers.webhook.producer import WebhookProducer
 from sorbus.producers.webhook.record_feed import RecordFeed
+from tests.ops.console.visitor import eventually
 from tests.producers.webhook.test_records import MICROS, MakeForm, make_form, source
 from tests.webhook.posting import RecordHouse
 
@@ -34,12 +38,18 @@ def _posted(id: str, at: str, kind: str = "record", name: object = "a") -> Poste
 
 def _put(house: RecordHouse, messages: list[Single]) -> None:
     """Writes them where they say; by a new client, since one that is open knows no new partitions."""
-    writer = InboxWriter(house.settings, house.names)
-    try:
-        for message in messages:
-            writer.send([message], "writing").result(10)
-    finally:
-        writer.close()
+    client, topic = admin(house.settings), messages[0].topic
+    most = max(message.partition for message in messages)
+    eventually(lambda: topic_ids(client, [topic])[topic][1] > most, "the new partitions aren't known")
+    for attempt in stamina.retry_context(on=TransientError, timeout=20):  # the broker told them to others only, so far
+        with attempt:
+            writer = InboxWriter(house.settings, house.names)
+            try:
+                while messages:
+                    writer.send(messages[:1], "writing").result(10)
+                    messages = messages[1:]
+            finally:
+                writer.close()
 
 
 @pytest.mark.parametrize("at", LONG_AGO)
