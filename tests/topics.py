@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
 
 from sorbus.bus.kafka import admin
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.settings import Settings
+from tests.ops.console.visitor import eventually
 
 ALL = (-1, -1)
 """As `ends` of a topic of two partitions: all that there is."""
@@ -25,6 +27,17 @@ def set_topic(settings: Settings, topic: str, **config: str) -> None:
     client = admin(settings)
     for future in client.incremental_alter_configs([resource]).values():
         future.result(30)
+
+
+def until_known(client: AdminClient, topic: str, partitions: int = 1) -> None:
+    """Until a topic that was made, or has more partitions now, is told of so: a moment after Kafka has confirmed it."""
+    eventually(lambda: topic_ids(client, [topic]).get(topic, ("", 0))[1] >= partitions, f"{topic} isn't known")
+
+
+def delete_topic(client: AdminClient, topic: str) -> None:
+    """Deletes it, and waits until nobody is told of it any more."""
+    client.delete_topics([topic])[topic].result(30)
+    eventually(lambda: topic not in topic_ids(client, [topic]), f"{topic} isn't deleted")
 
 
 def delete_messages(settings: Settings, topic: str, ends: Sequence[int] = ALL) -> None:

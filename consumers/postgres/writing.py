@@ -122,10 +122,9 @@ class Writing:
         return self._committed(items, by_copy=True)
 
     def _are_few(self, items: Sequence[Packed]) -> bool:
-        if len(items) > self.few:
+        if len(items) > self.few or bytes_of(items) > _MOST_BYTES:
             return False
-        count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
-        if count > self.few or bytes_of(items) > _MOST_BYTES:
+        if len(items) + sum(len(rows) for item in items for rows in item.items.values()) > self.few:
             return False
         stages = {id(item.stage): item.stage for item in items if item.stage is not None}
         return self.stages.take_arrays(list(stages.values()))

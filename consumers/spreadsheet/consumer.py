@@ -111,7 +111,6 @@ class SpreadsheetConsumer:
         refused: list[RejectedDelivery] = []
         for place, delivery in enumerate(deliveries):
             try:
-                self._records.require_storable(_id(delivery))
                 if not delivery.deleted:
                     rows[place] = self._records.row(delivery)
             except PermanentError as error:
@@ -228,11 +227,11 @@ class SpreadsheetConsumer:
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsVersions`."""
-        return self._versions.newer([one for one in deliveries if b"\0" not in one.id])
+        return self._versions.newer(deliveries)
 
     def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsAppliedVersions`."""
-        return self._versions.of([one for one in deliveries if b"\0" not in one.id])
+        return self._versions.of(deliveries)
 
     def preview(self, delivery: Delivery) -> Preview:
         """The row that would be written, or go. TransientError."""
@@ -289,7 +288,6 @@ class SpreadsheetConsumer:
         made: dict[int, Row | PermanentError | None] = {}
         for place, one in enumerate(deliveries):
             try:
-                self._records.require_storable(_id(one))
                 made[place] = None if one.deleted else self._records.row(one)
             except PermanentError as error:
                 made[place] = error

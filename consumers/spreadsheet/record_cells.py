@@ -74,23 +74,20 @@ class RecordCells:
                 text = as_text(value)  # and no arithmetic, which is exact to 28 digits only
                 value = Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
             row[name] = self._cell(name, value)
-        if not self.key_of(row):
+        key = self.key_of(row)
+        if not key:
             raise PermanentError(
                 f"the key column {self._options.key} would be empty: fill the field, or take another `key:`",
                 reason="no key",
                 field=self._options.key,
             )
-        self.require_storable(self.key_of(row))
-        return row
-
-    def require_storable(self, key: str) -> None:
-        """PermanentError for a key or an id that the state can't hold."""
         if "\0" in key:
             raise PermanentError(
                 f"the key {shown(key)} has a zero byte, which Sorbus's state can't hold: correct it in the owner",
                 reason="a zero byte",
                 field=self._options.key,
             )
+        return row
 
     def key_of(self, row: Mapping[str, Value]) -> str:
         """The key as it is compared."""

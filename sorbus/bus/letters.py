@@ -24,7 +24,7 @@ from sorbus.bus.sending import Single, send
 from sorbus.connector import BoundFlow
 from sorbus.deadletter import CLOSED, CLOSED_BY, LETTER, DeadLetter
 from sorbus.errors import PermanentError
-from sorbus.event import EVENT_ID, open_frame, version_of
+from sorbus.event import EVENT_ID, id_fault, open_frame, version_of
 from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 
@@ -157,11 +157,11 @@ class Letters:
                 return
 
     def versions(self) -> list[tuple[bytes, int]]:
-        """Record and version of the open letters that have one; a record whose id holds NUL is in no target."""
+        """Record and version of the open letters that have one; one whose id no text can be is in no target."""
         return [
             (one.record_id, one.state.version)
             for one in self._open.values()
-            if one.state.version is not None and b"\0" not in one.record_id
+            if one.state.version is not None and not id_fault(one.record_id)
         ]
 
     def overtaken(self, applied: Mapping[bytes, int]) -> None:

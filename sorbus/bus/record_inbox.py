@@ -197,6 +197,8 @@ class RecordInbox:
         if failure := message.error():
             if failure.code() != KafkaError._PARTITION_EOF:
                 raise as_error(failure, f"reading {self._topic}")
+            part = partition_of(message)[1]
+            self.next[part] = max(self.next[part], offset_of(message))  # past the markers of transactions
             return None
         part, offset = partition_of(message)[1], offset_of(message)
         following = self.next[part]

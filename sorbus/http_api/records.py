@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
-from sorbus.errors import PermanentError, SorbusError, TransientError, Unshown
+from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unshown
 from sorbus.http_api.answers import SHAPE, is_empty_list, may_hold, records_of, same_id
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
 from sorbus.http_api.error_mapping import header, said_failure
@@ -68,6 +69,8 @@ class RecordsApi:
         self._transport = transport
         self._description = transport.description
         self._known = Revalidation()
+        self._listed: dict[str, float] = {}
+        """Resource -> when its list was last there while a search was not found (monotonic seconds)."""
 
     def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
         """See `Api`. An item that refers to a record deleted meanwhile is left out."""
@@ -148,7 +151,7 @@ class RecordsApi:
         records: list[Record] = []
         place: PagePosition | None = None
         for _ in range(_MOST_FOUND):
-            found, place, is_whole = self._found(about, search, value, place, doing)
+            found, place, is_whole = self._found(resource, search, value, place, doing)
             records += [record for record in found if isinstance(record, dict)]
             if place is None:
                 break
@@ -162,18 +165,21 @@ class RecordsApi:
         return kept if is_whole and place is None else CutShort(kept)
 
     def _found(
-        self, about: ApiResource, search: Search, value: str, place: PagePosition | None, doing: str
+        self, resource: str, search: Search, value: str, place: PagePosition | None, doing: str
     ) -> tuple[list[Record], PagePosition | None, bool]:
         """A page of search results, its next position, and whether the search seems complete."""
-        paging = search.pagination
+        about, paging = self._resource(resource), search.pagination
         values = self._values(value=quoted(value, search.quote)) | dict(values_of(paging, place))
         call = page_call(request(search, values), paging, place)
         try:
             answer = self._transport.send(call, doing=doing)
         except PermanentError as error:
-            if error.reason == "gone" or is_behind_the_last(paging, place, error):
+            if is_behind_the_last(paging, place, error):
                 return [], None, True
-            raise
+            if error.reason != "gone":
+                raise
+            self._require_list(resource, error)
+            return [], None, True
         records = self._records(answer, search, doing)
         url = join_url(self._transport.base_url, call.path)
         base_url = self._transport.base_url
@@ -181,6 +187,18 @@ class RecordsApi:
         if paging.style != "none":
             return records, following, True
         return records, None, shows_all(call, answer, records)
+
+    def _require_list(self, resource: str, error: PermanentError) -> None:
+        """TransientError where a search isn't found, and the list neither: a gateway says so of every address."""
+        if self._resource(resource).list is None or time.monotonic() - self._listed.get(resource, -_FRESH) < _FRESH:
+            return
+        try:
+            self.page(resource)
+        except (PermanentError, AuthError) as other:  # a list that may not be read is there
+            if isinstance(other, PermanentError) and other.reason == "gone":
+                why = "the application may be being deployed, or base_url is another's; it will be asked again"
+                raise TransientError(f"{error}; nor is the list found: {why}") from other
+        self._listed[resource] = time.monotonic()
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
         """See `Api`. Accepted: success, but the answer names no record for certain, so a search has to find it."""
@@ -217,11 +235,9 @@ class RecordsApi:
         about = self._resource(resource)
         doing = f"updating {_named(resource)} {id} in {self._description.title}"
         answer = self._written(call, about, about.update, doing)
-        if about.update is None or about.update.returns != "record":
+        if about.update is None or about.update.returns != "record" or answer.body is None:
             return None
         record = read_path(answer.body, about.update.record)
-        if answer.body is None:
-            return None
         if not isinstance(record, dict):
             raise Unshown(
                 f"{doing}: {self._description.title} answers {answer.status} without the record at"
@@ -357,6 +373,8 @@ class RecordsApi:
         return operation
 
 
+_FRESH = 60.0
+"""Seconds for which a list that was there isn't asked for again."""
 _MOST_FOUND = 20
 """Maximum pages of search results: with more, the search can't tell who has one value."""
 

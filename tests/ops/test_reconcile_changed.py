@@ -15,7 +15,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.ops.reconcile import changed
 from sorbus.ops.reconcile.changed import changed_ids, topic_ends
 from sorbus.settings import Settings
-from tests.ops.console.visitor import eventually
+from tests.topics import delete_topic, until_known
 
 NOW = datetime.now(UTC)
 
@@ -28,7 +28,7 @@ def settings(stack: Addresses) -> Settings:
 def _make(client: AdminClient, topic: str, **config: str) -> None:
     made = NewTopic(topic, 2, 1, config={"cleanup.policy": "compact", **config})
     client.create_topics([made])[topic].result(15)
-    eventually(lambda: topic in topic_ids(client, [topic]), "the topic isn't known")
+    until_known(client, topic)
 
 
 def _write(settings: Settings, topic: str, *ids: str) -> None:
@@ -51,8 +51,7 @@ def test_a_recreated_topic_is_refused_although_its_offsets_fit(settings: Setting
     _make(client, unique)
     _write(settings, unique, "a")
     since = topic_ends(settings, unique)
-    client.delete_topics([unique])[unique].result(15)
-    eventually(lambda: unique not in topic_ids(client, [unique]), "the topic isn't deleted")
+    delete_topic(client, unique)
     with pytest.raises(UsageError, match="no topic"):
         changed_ids(settings, unique, since, NOW)
     _make(client, unique)
@@ -67,8 +66,7 @@ def test_a_topic_that_goes_while_it_is_asked_about_is_gone(
     client = admin(settings)
     _make(client, unique)
     since, known = topic_ends(settings, unique), topic_ids(client, [unique])
-    client.delete_topics([unique])[unique].result(15)
-    eventually(lambda: unique not in topic_ids(client, [unique]), "the topic isn't deleted")
+    delete_topic(client, unique)
     monkeypatch.setattr(changed, "topic_ids", lambda *_: known)  # a broker that hasn't heard of it yet
     with pytest.raises(UsageError, match="no topic"):
         changed_ids(settings, unique, since, NOW)

@@ -48,6 +48,18 @@ def test_a_moment_of_404_for_everything_is_no_delete(
     assert house.faulty.doubles("email") == {}
 
 
+def test_a_moment_of_404_for_everything_proves_no_absence_of_a_record_that_is_there(house: House) -> None:
+    """A search that isn't found may mean that nothing fits; not while the list isn't found either."""
+    house.faulty.add(name="Anna", email="anna@example.test")
+    consumer = house.opened()
+    hide(house, lists=True)
+    with pytest.raises(TransientError, match="nor is the list found"):
+        house.deliver(consumer, event("a", 1, contact("Anna", email="anna@example.test")))
+    house.faulty.raw = None
+    assert house.deliver(consumer, event("a", 1, contact("Anna", email="anna@example.test"))).refused == {}
+    assert house.faulty.doubles("email") == {}
+
+
 @pytest.mark.parametrize("remains", [0, 1])
 def test_what_was_deleted_by_hand_is_made_again_also_where_nothing_is_left(house: House, remains: int) -> None:
     consumer = ours(house)

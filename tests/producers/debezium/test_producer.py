@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -28,13 +28,6 @@ from tests.conformance.test_debezium import TopicThings
 @pytest.fixture
 def source(stack: Addresses, unique: str) -> TopicThings:
     return TopicThings(stack.kafka, f"{unique}.erp.things", partitions=1)
-
-
-@pytest.fixture
-def tape(source: TopicThings) -> Iterator[InMemoryBus]:
-    tape = InMemoryBus(source)
-    yield tape
-    tape.close()
 
 
 def test_a_value_that_was_not_logged_is_never_published(tape: InMemoryBus, source: TopicThings) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from tests.http_api.short_lists import short_pages
 from tests.producers.http.desk import Desk
+from tests.producers.shop import Tape
 
 
 def _behind_its_maximum(answer: Response) -> Callable[[str, str, dict[str, str]], Response | None]:
@@ -92,6 +93,22 @@ def test_an_error_in_place_of_the_list_with_200_is_no_empty_list(desk: Desk) -> 
         tape.wait(lambda: "database is away" in str(running.health.waiting()), running.health.waiting, 15)
 
 
+def ask_for_the_third_page(desk: Desk, tape: Tape, answer: Response, is_answered_so: Callable[[str], bool]) -> None:
+    """It, and the addresses that `is_answered_so` tells, have this answer until it was asked for four times."""
+    asked: list[str] = []
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        is_third = path == "/contacts" and parameters.get("page") == "3"
+        asked.extend([path] if is_third else [])
+        return answer if is_third or is_answered_so(path) else None
+
+    desk.faulty.raw = raw
+    tape.wait(lambda: len(asked) > 3, lambda: f"the third page was asked for {len(asked)} times", 30)
+    desk.faulty.raw = None
+    desk.faulty.add_many([{"name": "last"}])
+    tape.wait_for(desk.there())
+
+
 def test_an_error_in_place_of_the_last_page_with_200_deletes_nothing(desk: Desk) -> None:
     """No address of their own: two lists that lack the last page delete what was on it, while its query fails."""
     faulty = desk.faulty
@@ -103,20 +120,8 @@ def test_an_error_in_place_of_the_last_page_with_200_deletes_nothing(desk: Desk)
     tape = desk.tape("contact")
     with desk.producing():
         tape.wait_for(desk.there())
-
-        asked: list[str] = []
-
-        def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
-            if path == "/contacts" and parameters.get("page") == "3":
-                asked.append(path)
-                return JSONResponse({"contacts": None, "errors": [{"message": "timeout"}]})
-            return None
-
-        faulty.raw = raw
-        tape.wait(lambda: len(asked) > 3, lambda: f"the last page was asked for {len(asked)} times", 30)
-        faulty.raw = None
-        faulty.add_many([{"name": "last"}])
-        tape.wait_for(desk.there())
+        answer = JSONResponse({"contacts": None, "errors": [{"message": "timeout"}]})
+        ask_for_the_third_page(desk, tape, answer, lambda _: False)
         assert tape.tombstones == []
 
 
@@ -128,20 +133,8 @@ def test_a_moment_of_404_of_the_gateway_deletes_nothing(desk: Desk) -> None:
     tape = desk.tape("contact")
     with desk.producing():
         tape.wait_for(desk.there())
-        page = Response("<html><h1>404 Not Found</h1>nginx</html>", 404, media_type="text/html")
-
-        asked: list[str] = []
-
-        def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
-            is_third = path == "/contacts" and parameters.get("page") == "3"
-            asked.extend([path] if is_third else [])
-            return page if is_third or path.startswith("/contacts/") else None
-
-        faulty.raw = raw
-        tape.wait(lambda: len(asked) > 3, lambda: f"the third page was asked for {len(asked)} times", 30)
-        faulty.raw = None
-        faulty.add_many([{"name": "last"}])
-        tape.wait_for(desk.there())
+        answer = Response("<html><h1>404 Not Found</h1>nginx</html>", 404, media_type="text/html")
+        ask_for_the_third_page(desk, tape, answer, lambda path: path.startswith("/contacts/"))
         assert tape.tombstones == []
 
 

@@ -14,7 +14,6 @@ from sorbus.bus.inbox import InboxWriter
 from sorbus.bus.kafka import admin
 from sorbus.bus.record_inbox import PostedRecord
 from sorbus.bus.sending import Single
-from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import TransientError
 from sorbus.producers.polling.change_detector import ChangeDetector
@@ -22,8 +21,8 @@ from sorbus.producers.webhook import producer, record_feed
 from sorbus.producers.webhook.intake import RecordIntake
 from sorbus.producers.webhook.producer import WebhookProducer
 from sorbus.producers.webhook.record_feed import RecordFeed
-from tests.ops.console.visitor import eventually
 from tests.producers.webhook.test_records import MICROS, MakeForm, make_form, source
+from tests.topics import until_known
 from tests.webhook.posting import RecordHouse
 
 _ = make_form
@@ -40,7 +39,7 @@ def _put(house: RecordHouse, messages: list[Single]) -> None:
     """Writes them where they say; by a new client, since one that is open knows no new partitions."""
     client, topic = admin(house.settings), messages[0].topic
     most = max(message.partition for message in messages)
-    eventually(lambda: topic_ids(client, [topic])[topic][1] > most, "the new partitions aren't known")
+    until_known(client, topic, most + 1)
     for attempt in stamina.retry_context(on=TransientError, timeout=20):  # the broker told them to others only, so far
         with attempt:
             writer = InboxWriter(house.settings, house.names)
