@@ -58,6 +58,8 @@ class GroupMember:
         self._are_many = False
         self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
+        self._reached: dict[Partition, int] = {}
+        """How far the flow is in what it is assigned, committed or not."""
         self._drained: set[Partition] = set()
         self._begun: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
@@ -116,6 +118,7 @@ class GroupMember:
     def landed(self, offsets: dict[Partition, int]) -> None:
         """All before these offsets is in the target, or filed: they can be committed."""
         self._offsets |= offsets
+        self._reached |= offsets
 
     def commit(self, *, wait: bool) -> None:
         """Commits what has landed. Kafka's refusal is no fault: the same events come again and change nothing."""
@@ -162,6 +165,7 @@ class GroupMember:
         """Events were lost: what the topic holds is read again from its beginning."""
         for partition in self._assignment().intersection(partitions):
             self._offsets.pop(partition, None)
+            self._reached.pop(partition, None)
             self._ends.pop(partition, None)
             with kafka_errors("beginning again"):
                 self._kafka.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
@@ -212,6 +216,8 @@ class GroupMember:
         kafka.incremental_assign(begun)
         for part in begun:
             self._begun[part.topic, part.partition] = part.offset
+            if part.offset >= 0:
+                self._reached[part.topic, part.partition] = part.offset
             self._ends.pop((part.topic, part.partition), None)
         kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `hold` pauses again
         self._health.report("kafka", None)
@@ -221,12 +227,15 @@ class GroupMember:
         self.commit(wait=True)
         gone = {(part.topic, part.partition) for part in partitions}
         self._drained -= gone
+        for partition in gone:
+            self._reached.pop(partition, None)
         self.looked_at(gone)
         self._positions.forget(partitions)
 
     def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         for part in partitions:
             self._offsets.pop((part.topic, part.partition), None)
+            self._reached.pop((part.topic, part.partition), None)
             self._begun.pop((part.topic, part.partition), None)
         self._positions.forget(partitions)
 
@@ -258,12 +267,19 @@ class GroupMember:
                 self._kafka.seek(TopicPartition(*partition, offset))
 
     def _repeat_offsets(self) -> bool:
-        """An idle flow's offsets are committed now and then, to show that the group is still active."""
+        """An idle flow's offsets are committed now and then, to show that the group has read everything.
+
+        Not where Kafka's client is: what it has given us may not have landed. And not where something waits to be read:
+        for how long is known from when its partition's offset was committed last.
+        """
         if not self._positions.is_stamp_due:
             return False
-        with kafka_errors("reading positions"):
-            at = self._kafka.position(self._kafka.assignment())
-        self._offsets = {(part.topic, part.partition): part.offset for part in at if part.offset >= 0}
+        try:
+            for partition, offset in self._reached.items():
+                if self._kafka.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] == offset:
+                    self._offsets[partition] = offset
+        except KafkaException as error:
+            _log.debug("flow %s: where partitions end isn't known: %s", self._flow, error)
         return bool(self._offsets)
 
     def _commit_and_close(self) -> None:

@@ -10,11 +10,12 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from sorbus.bus.kafka import admin, base_config
+from sorbus.consumers import read_positions
 from sorbus.errors import LostPosition
 from sorbus.map.load import load_map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.gadgets import gadget
-from tests.consumers.line import FLOW, MAP, Line, eventually
+from tests.consumers.line import FLOW, MAP, Line, down, eventually
 from tests.topics import delete_messages, set_topic
 
 REREAD = MAP.replace("    timing: {timing}\n", "    timing: {timing}\n    on_lost_events: reread\n")
@@ -42,6 +43,22 @@ def commit(line: Line, change: Callable[[int, dict[str, object]], int]) -> None:
             offset = change(part.offset or 0, metadata)
             changed.append(TopicPartition(part.topic, part.partition, offset, json.dumps(metadata)))
         consumer.commit(offsets=changed, asynchronous=False)
+    finally:
+        consumer.close()
+
+
+def a_day_ago(offset: int, metadata: dict[str, object]) -> int:
+    """For `commit`: as if committed then."""
+    metadata["at"] = time.time() - 86_400
+    return offset
+
+
+def committed(line: Line) -> dict[int, tuple[int, float]]:
+    """Partition -> the offset that the flow's group has committed, and when."""
+    consumer = Consumer({**base_config(line.settings, "test"), "group.id": line.names.group(FLOW)})
+    try:
+        parts = consumer.committed([TopicPartition(line.topic, part) for part in (0, 1)], timeout=20)
+        return {part.partition: (part.offset or 0, json.loads(part.metadata or "{}")["at"]) for part in parts}
     finally:
         consumer.close()
 
@@ -156,3 +173,42 @@ def make_again(line: Line) -> None:
         assert step.apply is not None
         step.apply()
     line.publish(gadgets(range(40), 2))
+
+
+def test_a_batch_in_hand_while_its_target_is_away_for_hours_stays_uncommitted(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when an idle group's offsets are committed again, which was an hour after the last time."""
+    with line.consuming() as running:
+        line.publish(gadgets(range(3), 1))
+        line.until({str(id): "v1" for id in range(3)})
+        with down(line):
+            line.publish(gadgets(range(3), 2))
+            eventually(running.health.waiting, "the target's absence")
+            monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
+            running.stop()
+    with line.consuming():
+        line.until({str(id): "v2" for id in range(3)})
+
+
+def test_an_idle_groups_offsets_are_committed_again_only_where_nothing_waits(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits may lose its deletes to compaction: since when is known by the last commit."""
+    delivered(line, range(9), 1)
+    commit(line, a_day_ago)
+    before = committed(line)
+    with line.consuming():
+        monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
+        eventually(lambda: all(at > before[part][1] for part, (_, at) in committed(line).items()), "newer commits")
+    assert {part: offset for part, (offset, _) in committed(line).items()} == {
+        part: offset for part, (offset, _) in before.items()
+    }
+    monkeypatch.undo()
+    with line.consuming() as running, down(line):
+        eventually(running.health.waiting, "the target's absence")
+        commit_at = committed(line)
+        line.publish(gadgets(range(9), 2))
+        monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
+        running.stop()
+    assert committed(line) == commit_at
