@@ -207,7 +207,7 @@ class XlsxFile:
                     continue
                 place += 1
                 id = next((value for name, value in element.attrib.items() if name.endswith("}id")), "")
-                kind, target = relations.get(id, ("", ""))
+                kind, target = relations[id]
                 if kind == "worksheet":  # not a sheet of a chart
                     is_hidden = element.get("state", "visible") != "visible"
                     tabs.append(Tab(element.get("name", ""), is_hidden, target, place))

@@ -7,6 +7,7 @@ import io
 import math
 import tempfile
 import tracemalloc
+import zipfile
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -314,3 +315,37 @@ def _line(row: list[str], delimiter: str, end: str) -> str:
 )
 def test_what_a_cell_shows(cell: object, shown: object) -> None:
     assert plain(cell) == shown
+
+
+def _two_sheets() -> bytes:
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for title in ("Prices", "Old prices"):
+        tab = book.create_sheet(title)
+        tab.append(["No", "Name", "From"])
+        tab.append([1, f"of {title}", datetime(2026, 11, 30)])
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+TWO_SHEETS = _two_sheets()
+
+
+@pytest.mark.parametrize("part", zipfile.ZipFile(io.BytesIO(TWO_SHEETS)).namelist())
+def test_a_workbook_without_one_of_its_parts_is_read_as_it_was_or_refused(tmp_path: Path, part: str) -> None:
+    def rows(content: bytes) -> dict[str, list[object]]:
+        (tmp_path / "a.xlsx").write_bytes(content)
+        book = XlsxFile(tmp_path / "a.xlsx")
+        try:
+            return {tab.name: list(book.rows(tab)) for tab in book.tabs}
+        finally:
+            book.close()
+
+    whole = rows(TWO_SHEETS)
+    assert list(whole) == ["Prices", "Old prices"]
+    try:
+        found = rows(TWO_SHEETS.replace(part.encode(), part.encode()[:-1] + b"_"))
+    except TransientError:
+        return
+    assert found == whole

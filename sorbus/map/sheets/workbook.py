@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sorbus.spreadsheet.xlsx import XlsxFile
+
 if TYPE_CHECKING:
     from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
@@ -52,6 +54,7 @@ def read_workbook(file: Path) -> list[tuple[str, list[Line]]]:
     try:
         with zipfile.ZipFile(file) as archive:
             _check(archive)
+        _check_tabs(file)
         workbook = load_workbook(file, read_only=True, data_only=True)
         try:
             return [(tab.title, list(_lines(tab))) for tab in workbook.worksheets if tab.sheet_state == "visible"]
@@ -78,6 +81,17 @@ def _check(archive: zipfile.ZipFile) -> None:
             if b"<!DOCTYPE" in opened.read(2_000).replace(b"\0", b""):
                 message = f"{part.filename} in the workbook declares entities (DOCTYPE)"
                 raise Unreadable("unreadable", message, _SAVE_AGAIN)
+
+
+def _check_tabs(file: Path) -> None:
+    """Rejects a file that lacks a tab which it names: openpyxl leaves it out without a word."""
+    book = XlsxFile(file)
+    try:
+        lost = [tab.name for tab in book.tabs if tab.part not in book.names]
+    finally:
+        book.close()
+    if lost:
+        raise Unreadable("unreadable", f"the workbook is damaged: its tab {lost[0]} can't be read", _SAVE_AGAIN)
 
 
 def _lines(tab: ReadOnlyWorksheet) -> Iterator[Line]:

@@ -250,6 +250,15 @@ def test_a_password_and_an_old_workbook_are_named(tmp_path: Path) -> None:
         assert "without" in finding.fix
 
 
+@pytest.mark.parametrize("part", zipfile.ZipFile(io.BytesIO(SOUND)).namelist())
+def test_a_workbook_without_one_of_its_parts_is_all_its_rows_or_a_finding(tmp_path: Path, part: str) -> None:
+    (tmp_path / "a.xlsx").write_bytes(SOUND)
+    whole = read_sheet(tmp_path / "a.xlsx")[0]
+    (tmp_path / "a.xlsx").write_bytes(SOUND.replace(part.encode(), part.encode()[:-1] + b"_"))
+    rows, findings = read_sheet(tmp_path / "a.xlsx")
+    assert rows == whole or findings
+
+
 @given(at=st.integers(0, len(SOUND) - 1), put=st.binary(min_size=1, max_size=40))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 def test_a_workbook_with_any_bytes_changed_is_rows_or_findings(tmp_path: Path, at: int, put: bytes) -> None:
