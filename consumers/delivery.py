@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -18,8 +19,11 @@ from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
 from sorbus.deadletter import FILED
+from sorbus.errors import SorbusError
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.telemetry.metrics import ConsumerMetrics
+
+_log = logging.getLogger(__name__)
 
 
 class BatchDelivery:
@@ -44,6 +48,7 @@ class BatchDelivery:
         self._keeps_deleted = flow.flow.deletes == "soft"
         self._requeue, self._schemas, self._target = requeue, schemas, target
         self._rejections, self._retry, self._stale, self._metrics = rejections, retry, stale, metrics
+        self._decoded: tuple[list[Message], DecodedBatch] | None = None
 
     def deliver(self, events: Sequence[Message], *, is_shared: bool) -> None:
         """Retries until all of it is applied or filed. `is_shared`: another member may have some of the records too.
@@ -59,8 +64,8 @@ class BatchDelivery:
         self._rejections.load()
         if not events:
             return
-        decode = partial(decode_batch, events, self._schemas, keeps_deleted=self._keeps_deleted, marks=self._marks)
-        taken = self._retry.run(decode)
+        decoded, self._decoded = self._decoded, None
+        taken = decoded[1] if decoded and decoded[0] == events else self._retry.run(partial(self._decode, events))
         refused = [*taken.refused]
         self._stale.overtaken(taken.overtaken)
         at, alone = 0, is_shared or bool(requeued)
@@ -76,6 +81,17 @@ class BatchDelivery:
         self._metrics.delivered(
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
+
+    def decode_ahead(self, messages: Sequence[Message]) -> None:
+        """Decodes what may be the next batch, in another thread while this one waits for the target."""
+        events = [message for message in messages if message.error() is None]
+        try:
+            self._decoded = events, self._decode(events)
+        except SorbusError as error:  # it is met again when the batch's turn has come
+            _log.debug("not decoded ahead: %s", error)
+
+    def _decode(self, events: Sequence[Message]) -> DecodedBatch:
+        return decode_batch(events, self._schemas, keeps_deleted=self._keeps_deleted, marks=self._marks)
 
     def _count(
         self, events: Sequence[Message], taken: DecodedBatch, *, refused: int, dead: int, seconds: float

@@ -15,6 +15,7 @@ from sorbus.bus.kafka import Partition, admin, as_error, group_consumer, kafka_e
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
 from sorbus.connector import BoundFlow
+from sorbus.consumers.prefetch import Prefetch
 from sorbus.consumers.read_positions import ReadPositions
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -53,6 +54,7 @@ class GroupMember:
         group = names.group(self._flow)
         reachable = Reachable(settings.kafka, partial(health.report, "kafka"), group=group)
         self._kafka = group_consumer(settings, group, reachable)
+        self._prefetch = Prefetch(self._kafka.consume)
         rereads = flow.flow.on_lost_events == "reread"
         self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
         self._are_many = False
@@ -71,19 +73,24 @@ class GroupMember:
         """Asks for partitions; `on_assigned` is called when some come, maybe from another member."""
         self._on_assigned = on_assigned
         with kafka_errors(f"subscribing flow {self._flow}"):
-            self._kafka.subscribe(
+            self._client.subscribe(
                 [self.events, self.requeue], on_assign=self.assigned, on_revoke=self._revoked, on_lost=self._lost
             )
 
     def poll(self, most: int) -> list[Message]:
         """What has arrived: wakes at the first message, then takes what is there."""
         with kafka_errors("consuming"):
-            found: list[Message] = self._kafka.consume(1, _COMMIT_EVERY if self._offsets else _IDLE)
-            if found and most > 1:
+            client = self._client
+            found = self._prefetch.take(most) or client.consume(1, _COMMIT_EVERY if self._offsets else _IDLE)
+            if found and most > len(found):
                 # Where many come, a little patience makes few large batches of them; a single change doesn't wait.
-                found += self._kafka.consume(most - 1, _PATIENCE if self._are_many else 0.0)
+                found += client.consume(most - len(found), _PATIENCE if self._are_many else 0.0)
             self._are_many = len(found) > _MANY
             return found
+
+    def prefetch(self, most: int, on_full: Callable[[Sequence[Message]], None]) -> None:
+        """Has the next messages fetched in a thread until Kafka's client is used here again; see `Prefetch`."""
+        self._prefetch.begin(most, on_full)
 
     def lost_events(self) -> list[Partition]:
         """The partitions that lost events, to be `restart`ed. LostPosition, TransientError."""
@@ -136,9 +143,9 @@ class GroupMember:
             return
         try:
             if wait:
-                self._kafka.commit(offsets=offsets, asynchronous=False)
+                self._client.commit(offsets=offsets, asynchronous=False)
             else:
-                self._kafka.commit(offsets=offsets, asynchronous=True)
+                self._client.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             _log.warning("offsets could not be committed: %s", error)
 
@@ -151,25 +158,26 @@ class GroupMember:
                 raise Stopped
             self._health.beat()
             with kafka_errors("waiting"):
-                if assigned := self._kafka.assignment():
-                    self._kafka.pause(assigned)
-                strays = self._kafka.consume(100, min(left, 0.2))
+                if assigned := self._client.assignment():
+                    self._client.pause(assigned)
+                strays = self._client.consume(100, min(left, 0.2))
             self.rewind(strays)
 
     def resume(self) -> None:
         """Reads on after `hold`."""
         with kafka_errors("resuming"):
-            self._kafka.resume(self._kafka.assignment())
+            self._client.resume(self._client.assignment())
 
     def restart(self, partitions: Collection[Partition]) -> None:
         """Events were lost: what the topic holds is read again from its beginning."""
+        self._prefetch.drop(partitions)
         for partition in self._assignment().intersection(partitions):
             self._offsets.pop(partition, None)
             self._reached.pop(partition, None)
             self._ends.pop(partition, None)
             with kafka_errors("beginning again"):
-                self._kafka.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
-                self._kafka.incremental_assign([TopicPartition(*partition, OFFSET_BEGINNING)])
+                self._client.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
+                self._client.incremental_assign([TopicPartition(*partition, OFFSET_BEGINNING)])
 
     def take_drained(self) -> bool:
         """Whether all its partitions were read to their end since this was last so."""
@@ -180,7 +188,7 @@ class GroupMember:
             return False
         with kafka_errors("asking where partitions end"):
             for partition in unsaid:
-                if self._kafka.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] != self._ends[partition]:
+                if self._client.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] != self._ends[partition]:
                     return False
         self._drained.clear()
         return True
@@ -188,6 +196,8 @@ class GroupMember:
     def forget_drained(self) -> None:
         """From now on only what is read to its end again counts for `take_drained`."""
         self._drained.clear()
+        with kafka_errors("reading again"):
+            self.rewind(self._prefetch.take())
 
     @property
     def begun(self) -> dict[Partition, int]:
@@ -203,7 +213,7 @@ class GroupMember:
         """Where the group is in its partitions, all that has landed committed. TransientError, AuthError."""
         self.commit(wait=True)
         with kafka_errors("asking where the group is"):
-            found = self._kafka.committed(self._kafka.assignment(), _TIMEOUT)
+            found = self._client.committed(self._client.assignment(), _TIMEOUT)
         return {(part.topic, part.partition): max(part.offset, OFFSET_BEGINNING) for part in found}
 
     def leave(self) -> None:
@@ -212,6 +222,7 @@ class GroupMember:
 
     def assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Partitions that have come: they are read from where the group was."""
+        self._prefetch.wait_to_move()
         begun = self._positions.begin(kafka, partitions)
         kafka.incremental_assign(begun)
         for part in begun:
@@ -224,8 +235,10 @@ class GroupMember:
         self._on_assigned()
 
     def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._prefetch.wait_to_move()
         self.commit(wait=True)
         gone = {(part.topic, part.partition) for part in partitions}
+        self._prefetch.drop(gone)
         self._drained -= gone
         for partition in gone:
             self._reached.pop(partition, None)
@@ -233,19 +246,27 @@ class GroupMember:
         self._positions.forget(partitions)
 
     def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._prefetch.wait_to_move()
+        self._prefetch.drop({(part.topic, part.partition) for part in partitions})
         for part in partitions:
             self._offsets.pop((part.topic, part.partition), None)
             self._reached.pop((part.topic, part.partition), None)
             self._begun.pop((part.topic, part.partition), None)
         self._positions.forget(partitions)
 
+    @property
+    def _client(self) -> KafkaConsumer:
+        """Kafka's client, which nothing else is using."""
+        self._prefetch.end()
+        return self._kafka
+
     def _assignment(self) -> set[Partition]:
-        return {(part.topic, part.partition) for part in self._kafka.assignment()}
+        return {(part.topic, part.partition) for part in self._client.assignment()}
 
     @property
     def has_partitions(self) -> bool:
         """Whether it reads any."""
-        return bool(self._kafka.assignment())
+        return bool(self._client.assignment())
 
     def rewind(self, strays: Sequence[Message]) -> None:
         """Messages that came too early are read again later."""
@@ -264,7 +285,7 @@ class GroupMember:
             if partition not in assigned:
                 continue  # another member's by now
             with kafka_errors("rewinding"):
-                self._kafka.seek(TopicPartition(*partition, offset))
+                self._client.seek(TopicPartition(*partition, offset))
 
     def _repeat_offsets(self) -> bool:
         """An idle flow's offsets are committed now and then, to show that the group has read everything.
@@ -276,7 +297,7 @@ class GroupMember:
             return False
         try:
             for partition, offset in self._reached.items():
-                if self._kafka.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] == offset:
+                if self._client.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] == offset:
                     self._offsets[partition] = offset
         except KafkaException as error:
             _log.debug("flow %s: where partitions end isn't known: %s", self._flow, error)
@@ -284,4 +305,4 @@ class GroupMember:
 
     def _commit_and_close(self) -> None:
         self.commit(wait=True)
-        self._kafka.close()
+        self._client.close()

@@ -25,6 +25,7 @@ from sorbus.consumers.batch_size import FIRST, BatchSize
 from sorbus.consumers.delivery import BatchDelivery
 from sorbus.consumers.group_member import GroupMember, Stopped
 from sorbus.consumers.paused_retry import PausedRetry
+from sorbus.consumers.prefetch import WORTHWHILE
 from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.schedule import DeliverySchedule
 from sorbus.consumers.stale_events import StaleEvents
@@ -128,6 +129,10 @@ class ConsumeLoop:
             messages = [message for message in messages if partition_of(message) not in lost]
         return messages
 
+    def _prefetch(self) -> None:
+        self._target.on_submitted = None
+        self._member.prefetch(self._size.current, self._delivery.decode_ahead)
+
     def _due(self) -> list[Message]:
         """Deferred events to be tried now. They aren't from Kafka: they have no offset to be moved."""
         if not self._schedule.is_time:
@@ -140,6 +145,8 @@ class ConsumeLoop:
             try:
                 batch = self._member.sort(messages)
                 if batch.events or due:
+                    is_large = len(batch.events) >= WORTHWHILE
+                    self._target.on_submitted = self._prefetch if is_large else None
                     self._delivery.deliver([*batch.events, *due], is_shared=bool(due))
             except Undecided:
                 self._member.resume()

@@ -6,7 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sorbus.abilities import SupportsAppliedVersions, SupportsHealthCheck, SupportsOutcomes, SupportsVersions
+from sorbus.abilities import (
+    SupportsAppliedVersions,
+    SupportsHealthCheck,
+    SupportsOutcomes,
+    SupportsVersions,
+    TellsSubmitted,
+)
 from sorbus.connector import Consumer, Delivery, RejectedDelivery
 from sorbus.consumers.batch_size import BatchSize
 from sorbus.errors import AuthError, TransientError
@@ -26,6 +32,8 @@ class TargetWriter:
     def __init__(self, make: Callable[[], Consumer], flow: str, privacy: Privacy, size: BatchSize) -> None:
         self._make, self._flow, self._privacy, self._size = make, flow, privacy, size
         self._consumer: Consumer | None = None
+        self.on_submitted: Callable[[], None] | None = None
+        """Called once all of a batch has been sent to the target, where it tells so."""
 
     def open(self) -> Consumer:
         """The connector, opened; one whose opening failed is never kept. TransientError, AuthError, MapError."""
@@ -49,6 +57,8 @@ class TargetWriter:
         `Consumer.apply`. TransientError, AuthError, Unfinished.
         """
         consumer = self.open()
+        if isinstance(consumer, TellsSubmitted):
+            consumer.on_submitted = self.on_submitted
         part = self._size.part(deliveries)
         began = time.monotonic()
         try:

@@ -187,6 +187,14 @@ class SupportsOutcomes(Protocol):
         """
 
 
+@runtime_checkable
+class TellsSubmitted(Protocol):
+    """A consumer whose target is at work for a while after it was sent a whole batch: the next is fetched meanwhile."""
+
+    on_submitted: Callable[[], None] | None
+    """To be called at that time, before the answer is waited for."""
+
+
 class Preview(NamedTuple):
     """What delivering a record would do: `action` is one word, `why` a sentence, `request` what would be sent."""
 

@@ -6,7 +6,7 @@ What it offers besides delivery is in modules of its own: `preview.py`, `lookup.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
@@ -50,6 +50,7 @@ class PostgresConsumer(PostgresDiscovery):
         self._target: OpenTarget | None = None
         self._dry_run: DryRun | None = None
         self._outcomes: Counter[str] = Counter()
+        self.on_submitted: Callable[[], None] | None = None
 
     @classmethod
     def place_of(cls, flow: BoundFlow) -> str:
@@ -179,6 +180,7 @@ class PostgresConsumer(PostgresDiscovery):
             except PermanentError as error:
                 refusals.append(RejectedDelivery(place, error))
         target.writing.begin(again=again, alone=alone)
+        target.writing.on_submitted = self.on_submitted
         refusals += target.isolation.deliver(packed)
         landed = target.isolation.outcomes
         self._outcomes.update(landed)

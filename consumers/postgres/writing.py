@@ -17,11 +17,7 @@ from sorbus.consumers.isolate import Written
 from sorbus.consumers.postgres.cells import long_cell, row_start, text_cell
 from sorbus.consumers.postgres.declarations import unchanged
 from sorbus.consumers.postgres.faults import copy_context, try_value
-from sorbus.consumers.postgres.merge import (
-    GONE,
-    forget_won,
-    newer,
-)
+from sorbus.consumers.postgres.merge import GONE, forget_won, newer
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed, bytes_of
 from sorbus.consumers.postgres.stages import Fill, Stages
@@ -35,14 +31,12 @@ from sorbus.two_way.expand import proposals_of
 from sorbus.write_fault import About
 
 FEW, MANY = 500, 10_000
-"""Records, with the items of their lists, up to which arrays are quicker than a COPY where the server is near: as
-Python takes rows apart, and as C does.
-"""
+"""Records, with their lists' items, for which arrays are quicker than a COPY to a near server: in Python, and in C."""
 _MOST_BYTES = 8_000_000
 """Of rows that are given as arrays: the server holds a statement whole."""
 LOCKED_ROWS, OTHER_WRITERS = "400ms", "5s"
-"""How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): where we and the target's programs
-lock rows in turn, it is we who give way and try again, never they who lose their work.
+"""How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): it is we who give way and try again,
+never the target's programs that lose their work.
 """
 _TAKEN_APART = 4e-6
 _SPARED = 3
@@ -69,6 +63,8 @@ class Writing:
         self.stages = Stages(session, flow, parts, tables, applied)
         self._unchanged = unchanged(self._options, parts, tables, session)
         self._again = self._alone = self._is_dry_run = False
+        self.on_submitted: Callable[[], None] | None = None
+        """See `sorbus.abilities.TellsSubmitted`."""
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
         self._shown_in = None
@@ -106,9 +102,9 @@ class Writing:
         return written
 
     def write_committed(self, items: Sequence[Packed]) -> Written:
-        """Writes them in a transaction of their own, in few round trips: few records in one. psycopg.Error.
+        """Writes them in a transaction of their own, few records in one round trip. psycopg.Error.
 
-        What fails in one round trip is tried again by COPY, which says where a value was refused.
+        What fails so is tried again by COPY, which says where a value was refused.
         """
         if self.is_dry_run:
             with self._session.transaction():
@@ -122,9 +118,8 @@ class Writing:
         return self._committed(items, by_copy=True)
 
     def _are_few(self, items: Sequence[Packed]) -> bool:
-        if len(items) > self.few or bytes_of(items) > _MOST_BYTES:
-            return False
-        if len(items) + sum(len(rows) for item in items for rows in item.items.values()) > self.few:
+        count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
+        if count > self.few or bytes_of(items) > _MOST_BYTES:
             return False
         stages = {id(item.stage): item.stage for item in items if item.stage is not None}
         return self.stages.take_arrays(list(stages.values()))
@@ -139,19 +134,24 @@ class Writing:
                 self._lock_for(items)
                 if not by_copy:
                     counted = self._given(items) or self._staged(items, self.stages.insert, self._again)
-                    session.execute(self._unchanged)
-                    session.execute("commit")
+                    self._commit()
             if by_copy:
                 self._fill_all(items, self.stages.staging.copy)
                 with session.pipeline():
                     counted = self._merge(items, self._again)
-                    session.execute(self._unchanged)
-                    session.execute("commit")
+                    self._commit()
             return counted()
         finally:
             if not session.closed:
                 session.rollback()
                 session.autocommit = False
+
+    def _commit(self) -> None:
+        """The end of what a pipeline sends."""
+        self._session.execute(self._unchanged)
+        self._session.execute("commit")
+        if self.on_submitted is not None:
+            self.on_submitted()
 
     def _given(self, items: Sequence[Packed]) -> Callable[[], Written] | None:
         """Writes them without a stage, where that can be done."""

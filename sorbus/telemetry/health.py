@@ -42,7 +42,7 @@ class Status(NamedTuple):
 
 
 class Health:
-    """The loop's own state; written by one thread, read by the server's.
+    """The loop's own state; written by its thread and those that work for it, read by the server's.
 
     Ready means that it could work now: no dependency (Kafka, its target or source) is known to be missing.
 
@@ -55,6 +55,7 @@ class Health:
         self._reasons: dict[str, str] = {"": "starting"}
         self._missing = ""
         self._notes: dict[str, str] = {}
+        self._lock = threading.Lock()
         self._since = datetime.now(UTC)
         self.was_ready = False
         """Whether it ever was."""
@@ -79,16 +80,18 @@ class Health:
 
     def block(self, dependency: str, reason: str) -> None:
         """Not ready until `unblock`: a dependency is missing, by a name such as `kafka`."""
-        if not self._reasons:
-            self._since = datetime.now(UTC)
-        self._reasons = {**self._reasons, dependency: reason}
+        with self._lock:
+            if not self._reasons:
+                self._since = datetime.now(UTC)
+            self._reasons = {**self._reasons, dependency: reason}
 
     def unblock(self, dependency: str) -> None:
         """Ends a `block`."""
-        if dependency in self._reasons:
-            self._reasons = {name: reason for name, reason in self._reasons.items() if name != dependency}
-            if not self._reasons:
-                self._since = datetime.now(UTC)
+        with self._lock:
+            if dependency in self._reasons:
+                self._reasons = {name: reason for name, reason in self._reasons.items() if name != dependency}
+                if not self._reasons:
+                    self._since = datetime.now(UTC)
 
     def report(self, dependency: str, reason: str | None) -> None:
         """`block`, or `unblock` where there is no reason."""
@@ -98,8 +101,9 @@ class Health:
         """A warning while the process works; None: no longer."""
         if words is None and name not in self._notes:
             return
-        notes = {key: said for key, said in self._notes.items() if key != name}
-        self._notes = notes if words is None else {**notes, name: words}
+        with self._lock:
+            notes = {key: said for key, said in self._notes.items() if key != name}
+            self._notes = notes if words is None else {**notes, name: words}
 
     def notes(self) -> dict[str, str]:
         """The current warnings, by name."""
