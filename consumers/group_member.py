@@ -14,6 +14,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from sorbus.bus.kafka import Partition, admin, as_error, group_consumer, kafka_errors, leave, offset_of, partition_of
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
+from sorbus.bus.read_times import ReadTime
 from sorbus.connector import BoundFlow
 from sorbus.consumers.prefetch import Prefetch
 from sorbus.consumers.read_positions import ReadPositions
@@ -56,7 +57,9 @@ class GroupMember:
         self._kafka = group_consumer(settings, group, reachable)
         self._prefetch = Prefetch(self._kafka.consume)
         rereads = flow.flow.on_lost_events == "reread"
-        self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
+        self._positions = ReadPositions(
+            admin(settings), self._flow, self.events, ReadTime(settings, names, self._flow), rereads=rereads
+        )
         self._are_many = False
         self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
@@ -146,6 +149,7 @@ class GroupMember:
                 self._client.commit(offsets=offsets, asynchronous=False)
             else:
                 self._client.commit(offsets=offsets, asynchronous=True)
+            self._positions.committed()
         except KafkaException as error:
             _log.warning("offsets could not be committed: %s", error)
 

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from sorbus.bus.committed import REMOVED, CommittedPosition, lost_since
+from sorbus.bus.committed import REMOVED, CommittedPosition, forgotten_since, lost_since
 from sorbus.bus.kafka import Partition, kafka_errors
+from sorbus.bus.read_times import ReadTime
 from sorbus.bus.topic_facts import recent_topic_ids, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
 from sorbus.errors import LostPosition
@@ -31,9 +32,10 @@ _log = logging.getLogger(__name__)
 class ReadPositions:
     """One flow's positions. `events` is its data type's topic; what the others lose is still an open dead letter."""
 
-    def __init__(self, admin: AdminClient, flow: str, events: str, *, rereads: bool) -> None:
+    def __init__(self, admin: AdminClient, flow: str, events: str, read_time: ReadTime, *, rereads: bool) -> None:
         """`rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition."""
         self._admin, self._flow, self._events, self._rereads = admin, flow, events, rereads
+        self._read_time = read_time
         self._ids: dict[str, str] = {}
         self._unchecked: dict[Partition, CommittedPosition | None] = {}
         self._compared_at = self._stamped_at = time.monotonic()
@@ -73,6 +75,10 @@ class ReadPositions:
             return [(topic, partition) for topic in remade for partition in range(found[topic][1])]
         return []
 
+    def committed(self) -> None:
+        """Offsets have been committed."""
+        self._read_time.note()
+
     def fell_behind(self, partition: Partition) -> Partition:
         """Kafka no longer has the offset we were to read next. LostPosition, or the partition to begin again."""
         self._lost(partition, f"messages of {{}} {REMOVED}")
@@ -109,6 +115,9 @@ class ReadPositions:
                     again.append(partition)
             elif topic == self._events and number == 0:
                 _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
+                kept = deletes_kept(self._admin, facts) if kept is None else kept
+                if why := forgotten_since(self._read_time.last(), kept.get(topic)):
+                    self._lost(partition, why)
             del self._unchecked[partition]
         return again
 

@@ -42,6 +42,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.retention.hours=168
+offsets.retention.minutes=86400
 log.segment.bytes=134217728
 log.cleaner.dedupe.buffer.size=33554432
 log.cleaner.threads=1

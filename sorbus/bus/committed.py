@@ -41,8 +41,17 @@ def lost_since(place: CommittedPosition, facts: TopicFacts, partition: int, kept
         return f"{begin - place.offset:,} messages of {{}} {REMOVED}"
     if place.offset > end:
         return f"{{}} ends at offset {end:,} but was read up to {place.offset:,}: it was recreated or truncated"
-    away = time.time() - place.at
-    if place.at and kept is not None and place.offset < end and away > kept:
-        days = f"{away / 86400:.1f} days"
-        return f"{{}} was not read for {days}, but keeps deletes for {kept / 86400:.1f} days: some may be lost"
-    return None
+    return _away(place.at, kept) if place.at and place.offset < end else None
+
+
+def forgotten_since(at: float | None, kept: float | None) -> str | None:
+    """Likewise where Kafka has no offset any more, and the last one was committed then."""
+    return _away(at, kept) if at else None
+
+
+def _away(at: float, kept: float | None) -> str | None:
+    away = time.time() - at
+    if kept is None or away <= kept:
+        return None
+    days = f"{away / 86400:.1f} days"
+    return f"{{}} was not read for {days}, but keeps deletes for {kept / 86400:.1f} days: some may be lost"

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from queue import SimpleQueue
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from pydantic import TypeAdapter, ValidationError
@@ -162,6 +163,14 @@ def reporting(settings: Settings, names: Names, process: str, health: Health) ->
         reporter.told.wait(_ENDING)
 
 
+def tell(settings: Settings, names: Names, key: bytes, value: bytes) -> None:
+    """Writes something else to the topic, if this process reports on it; soon, or not at all."""
+    with _writers_lock:
+        writer = _writers.get(_writer_key(settings, names))
+    if writer is not None:
+        writer.told.put((key, value))
+
+
 class _Reporter:
     """What one process, or one of several flows in it, says of itself."""
 
@@ -227,6 +236,7 @@ class _Writer:
         self._reporters: list[_Reporter] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self.told: SimpleQueue[tuple[bytes, bytes]] = SimpleQueue()
         self.users = 0
         self.thread = threading.Thread(target=self._run, name="status", daemon=True)
 
@@ -251,7 +261,9 @@ class _Writer:
             ended = [reporter for reporter in reporters if reporter.has_ended]
             for reporter in reporters:
                 if (report := reporter.due()) is not None:
-                    self._produce(producer, reporter.key, report)
+                    self._produce(producer, reporter.key.encode(), json.dumps(asdict(report)).encode())
+            while not self.told.empty():
+                self._produce(producer, *self.told.get())
             producer.poll(0)
             if ended:
                 producer.flush(_FLUSHING)
@@ -264,17 +276,21 @@ class _Writer:
         with self._lock:
             return not self.users and not self._reporters
 
-    def _produce(self, producer: Producer, key: str, report: ProcessReport) -> None:
+    def _produce(self, producer: Producer, key: bytes, value: bytes) -> None:
         with contextlib.suppress(KafkaException, BufferError):
-            producer.produce(self._topic, json.dumps(asdict(report)).encode(), key.encode())
+            producer.produce(self._topic, value, key)
 
 
 _writers: dict[str, _Writer] = {}
 _writers_lock = threading.Lock()
 
 
+def _writer_key(settings: Settings, names: Names) -> str:
+    return repr((settings.kafka, settings.kafka_config, settings.kafka_token, names.status))
+
+
 def _joined(settings: Settings, names: Names) -> _Writer:
-    key = repr((settings.kafka, settings.kafka_config, settings.kafka_token, names.status))
+    key = _writer_key(settings, names)
     with _writers_lock:
         writer = _writers.get(key)
         if writer is None:

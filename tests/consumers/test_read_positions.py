@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.kafka import admin, base_config
+from sorbus.bus.read_times import ReadTime
 from sorbus.consumers import read_positions
 from sorbus.errors import LostPosition
 from sorbus.map.load import load_map
@@ -212,3 +214,36 @@ def test_an_idle_groups_offsets_are_committed_again_only_where_nothing_waits(
         monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
         running.stop()
     assert committed(line) == commit_at
+
+
+@pytest.mark.parametrize("hours", [1, 3])
+def test_offsets_that_kafka_has_forgotten_are_no_new_flow(line: Line, hours: int) -> None:
+    """Read from the beginning where the topic holds all deletes since; stopped where it doesn't."""
+    set_topic(line.settings, line.topic, delete_retention_ms="7200000")
+    line.publish(gadgets(range(9), 1))
+    with line.process() as process:
+        line.until({str(id): "v1" for id in range(9)})
+        read_time = ReadTime(line.settings, line.names, FLOW)
+        eventually(lambda: read_time.last() is not None, f"when it was read last:\n{process.told}")
+    producer = Producer(base_config(line.settings, "test"))
+    producer.produce(line.names.status, json.dumps({"at": time.time() - 3600 * hours}), f"read by {FLOW}")
+    assert producer.flush(20) == 0
+    client, group = admin(line.settings), line.names.group(FLOW)
+    eventually(lambda: forgotten(client, group), "a group without members")
+    line.publish([*gadgets(range(8), 2), ("8", 2, None)])
+    if hours == 1:
+        with line.consuming():
+            line.until({str(id): "v2" for id in range(8)})
+    else:
+        assert "was not read for 0.1 days" in str(stopped(line))
+
+
+def forgotten(client: AdminClient, group: str) -> bool:
+    """Deletes the group, as Kafka does some time after its last member has left."""
+    try:
+        client.delete_consumer_groups([group])[group].result(20)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NON_EMPTY_GROUP:
+            raise
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""When each flow last committed what it had read, kept on the status topic.
+
+Kafka forgets a consumer group's offsets a week after its last member has left (`offsets.retention.minutes`), and with
+them how long a flow was away; what a topic has forgotten meanwhile must be known still.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from confluent_kafka import OFFSET_BEGINNING
+
+from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
+from sorbus.bus.names import Names
+from sorbus.bus.status import tell
+from sorbus.settings import Settings
+
+NOTED_EVERY = 3600.0
+
+
+class ReadTime:
+    """One flow's."""
+
+    def __init__(self, settings: Settings, names: Names, flow: str) -> None:
+        self._settings, self._names = settings, names
+        self._key = f"read by {flow}".encode()
+        self._noted_at: float | None = None
+
+    def note(self) -> None:
+        """Its offsets have just been committed. Written once an hour, by a process that reports its status."""
+        now = time.monotonic()
+        if self._noted_at is None or now - self._noted_at >= NOTED_EVERY:
+            self._noted_at = now
+            tell(self._settings, self._names, self._key, json.dumps({"at": int(time.time())}).encode())
+
+    def last(self) -> float | None:
+        """In seconds since 1970, an hour too early at most; None: never that is known. TransientError, AuthError."""
+        reader = topic_reader(self._settings, "read-times", wait_ms=100)
+        try:
+            partitions = all_partitions(reader, self._names.status, OFFSET_BEGINNING)
+            found = [one.value() for one in read_to_end(reader, partitions) if bytes_of(one.key()) == self._key]
+        finally:
+            reader.close()
+        return float(json.loads(bytes_of(found[-1]))["at"]) if found else None
