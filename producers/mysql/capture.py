@@ -160,6 +160,11 @@ def _list(child: ItemsTable, rows: Sequence[Image]) -> bytes:
     return block
 
 
+def table_names(captures: Iterable[MysqlCapture]) -> set[tuple[str, str]]:
+    """Database and table of each that is captured."""
+    return {(table.database, table.name) for capture in captures for table in capture.tables}
+
+
 def source_parts(source: BoundSource) -> dict[str, tuple[Assignment, ...]]:
     """Which column fills which canonical field, for the record ("") and each list field. MapError."""
     options = source.options

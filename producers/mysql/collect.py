@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import LostPosition, PermanentError
+from sorbus.mysql.declaration import TableName
 from sorbus.producers.mysql.binary_values import UNREAD, UnknownColumn
 from sorbus.producers.mysql.capture import ItemsTable, MysqlCapture
-from sorbus.producers.mysql.dependents import Cascade, TableName, ends_of
+from sorbus.producers.mysql.dependents import Cascade, Writers, ends_of
 from sorbus.producers.mysql.log_events import (
     Committed,
     Format,
@@ -25,16 +26,10 @@ from sorbus.producers.mysql.log_events import (
 )
 from sorbus.producers.mysql.position import MysqlPosition
 from sorbus.producers.mysql.record_reader import ReadRecord
-from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets
+from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets, of_now
 from sorbus.producers.mysql.snapshot_point import Told
-from sorbus.producers.mysql.statements import (
-    Effect,
-    drops_reference,
-    effect_of,
-    moves_tables,
-    names_column,
-    names_table,
-)
+from sorbus.producers.mysql.statement_targets import Captured, StatementTargets, readers_of
+from sorbus.producers.mysql.statements import Effect, effect_of, names_column
 from sorbus.producers.mysql.table_keys import KeyTexts, dead_id, key_text
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -52,20 +47,13 @@ class Collected(NamedTuple):
     resolved: list[tuple[str, bytes]]
 
 
-class Captured(NamedTuple):
-    """What is captured, and what changes it without the log saying so."""
-
-    captures: Sequence[MysqlCapture]
-    cascades: Sequence[Cascade] = ()
-    triggers: Sequence[tuple[TableName, str]] = ()
-
-
 class _Table(NamedTuple):
     """Who is concerned by a table's rows."""
 
     roots: list[MysqlCapture]
     items: list[tuple[MysqlCapture, ItemsTable]]
     cascades: list[tuple[Cascade, set[str]]]
+    row_end: str | None
 
     @property
     def is_watched(self) -> bool:
@@ -75,9 +63,17 @@ class _Table(NamedTuple):
 class LogCollector:
     """Collects the changes of the captured data types, from `state` on."""
 
-    def __init__(self, captured: Captured, state: MysqlPosition, charsets: ServerCharsets, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        captured: Captured,
+        state: MysqlPosition,
+        charsets: ServerCharsets,
+        fetch: Fetch,
+        read_writers: Callable[[], Writers],
+    ) -> None:
         self.state = state
         self._captured, self._charsets, self._fetch = captured, charsets, fetch
+        self._targets = StatementTargets(captured, read_writers)
         self._names = [capture.name for capture in captured.captures]
         self._concerned: dict[TableName, _Table] = {}
         self._described: dict[int, TableDescription] = {}
@@ -227,17 +223,14 @@ class LogCollector:
                 if (child.table.database, child.table.name) == name
             ]  # fmt: skip
             cascades = []
-            for cascade in self._captured.cascades:
+            for cascade in self._captured.dependents.cascades:
                 if cascade.parent != name:
                     continue
-                reached = {cascade.child, *ends_of(self._captured.cascades, cascade.child)}
-                if hit := {one.name for table in reached for one in self._readers_of(table)}:
+                reached = {cascade.child, *ends_of(self._captured.dependents.cascades, cascade.child)}
+                if hit := {one.name for table in reached for one in readers_of(captures, table)}:
                     cascades.append((cascade, hit))
-            found = self._concerned[name] = _Table(roots, items, cascades)
+            found = self._concerned[name] = _Table(roots, items, cascades, self._captured.dependents.row_ends.get(name))
         return found
-
-    def _readers_of(self, table: TableName) -> list[MysqlCapture]:
-        return [one for one in self._captured.captures if table in {(each.database, each.name) for each in one.tables}]
 
     def _rows(self, rows: LogRows, size: int) -> None:
         self._row_events += 1
@@ -280,10 +273,12 @@ class LogCollector:
         return found
 
     def _row(self, table: _Table, before: Image | None, after: Image | None) -> None:
-        for cascade, names in table.cascades:
-            if cascade.is_set_off(before, after):
-                self._must_snapshot(names)
         whole = {**before, **after} if before is not None and after is not None else after
+        if table.row_end is not None:
+            before, whole = of_now(before, table.row_end), of_now(whole, table.row_end)
+        for cascade, names in table.cascades:
+            if cascade.is_set_off(before, whole):
+                self._must_snapshot(names)
         for capture in table.roots:
             if capture.name not in self._fresh:
                 self._root(capture, before, whole)
@@ -353,13 +348,17 @@ class LogCollector:
                 self._must_snapshot(self._touched)
             case "xa":
                 self._xa_statement(effect)
+            case "program":
+                self._targets.may_be_written_through_others()
             case "truncate":
                 self._truncated(effect)
             case "ddl" | "dml":
-                names = self._named(statement, effect)
+                names = self._targets.data_types(statement, effect)
                 self._must_snapshot([name for name in names if self._has_other_rows(name, effect)])
                 if effect.kind == "ddl":
                     self.altered |= names
+                    if "references" in statement.text.lower():  # whose rows cascades reach may be others now
+                        self.altered |= set(self._names)
         return self._ended(effect, statement)
 
     def _has_other_rows(self, name: str, effect: Effect) -> bool:
@@ -380,35 +379,6 @@ class LogCollector:
         elif effect.kind in ("commit", "rollback") or not (self._is_open or self._is_held):
             self._commit()
         return True
-
-    def _named(self, statement: Statement, effect: Effect) -> set[str]:
-        """The data types that a statement may change."""
-        if effect.tables is not None:
-            written = {(one.lower(), two.lower()) for one, two in effect.tables}
-            found = {
-                capture.name for capture in self._captured.captures for table in capture.tables
-                if (table.database.lower(), table.name.lower()) in written
-            }  # fmt: skip
-        else:
-            found = {
-                capture.name for capture in self._captured.captures for table in capture.tables
-                if names_table(statement.text, table.database, table.name, statement.database)
-            }  # fmt: skip
-        if effect.kind == "ddl" and "references" in statement.text.lower():
-            self.altered |= set(self._names)  # whose rows cascades reach may be others now
-        if effect.kind == "dml":
-            for (database, table), text in self._captured.triggers:
-                if names_table(statement.text, database, table, statement.database):
-                    found |= {
-                        capture.name for capture in self._captured.captures for each in capture.tables
-                        if names_table(text, each.database, each.name, database)
-                    }  # fmt: skip
-        if effect.kind == "dml" or drops_reference(statement.text) or moves_tables(statement.text):
-            for cascade in self._captured.cascades:
-                if names_table(statement.text, *cascade.parent, statement.database):
-                    for reached in {cascade.child, *ends_of(self._captured.cascades, cascade.child)}:
-                        found |= {one.name for one in self._readers_of(reached)}
-        return found
 
     def _truncated(self, effect: Effect) -> None:
         assert effect.tables is not None

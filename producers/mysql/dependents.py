@@ -1,4 +1,4 @@
-"""Which tables change captured rows without the log saying so: foreign keys that cascade, and triggers.
+"""Which tables change captured rows without the log saying so: foreign keys that cascade, views, functions, triggers.
 
 InnoDB carries cascades out below the log: a parent's row goes, and the children's rows with it or their columns to
 null, and only the parent's change is logged. Such a change of a parent is the sign to read the children's data types.
@@ -10,20 +10,16 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sorbus.mysql.connection import Session
+from sorbus.mysql.declaration import TableName, read_declaration
+from sorbus.producers.mysql.binary_values import UNREAD
+from sorbus.producers.mysql.server import sees_triggers
 
-TableName = tuple[str, str]
-_CASCADES = """
-select r.constraint_schema, r.table_name, k.referenced_table_schema, k.referenced_table_name, r.update_rule,
-       r.delete_rule, group_concat(k.column_name order by k.ordinal_position separator '\\n'),
-       group_concat(k.referenced_column_name order by k.ordinal_position separator '\\n')
-from information_schema.referential_constraints r
-join information_schema.key_column_usage k
-  on k.constraint_schema = r.constraint_schema and k.constraint_name = r.constraint_name and k.table_name = r.table_name
-where k.referenced_table_name is not null
-group by r.constraint_schema, r.table_name, r.constraint_name, k.referenced_table_schema, k.referenced_table_name,
-         r.update_rule, r.delete_rule
+_INDIRECT = """
+select table_schema, table_name from information_schema.views
+where table_schema not in ('sys', 'mysql', 'information_schema', 'performance_schema')
+union select routine_schema, routine_name from information_schema.routines
+where routine_type = 'FUNCTION' and routine_schema not in ('sys', 'mysql')
 """
-_ACTS = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
 class Cascade(NamedTuple):
@@ -37,26 +33,51 @@ class Cascade(NamedTuple):
     referenced: tuple[str, ...]
 
     def is_set_off(self, before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> bool:
-        """Whether a change of a parent's row reaches children."""
+        """Whether a change of a parent's row reaches children. `after`: the whole row."""
         if before is None:
             return False
         if after is None:
             return self.on_delete
-        changed = any(name not in before or (name in after and after[name] != before[name]) for name in self.referenced)
+        changed = any(
+            name not in before or after[name] is UNREAD or after[name] != before[name] for name in self.referenced
+        )
         return self.on_update and changed
 
 
-def read_cascades(session: Session) -> list[Cascade]:
-    """Every foreign key of the server that acts on its own. pymysql.Error."""
-    found = []
-    for schema, table, parent_schema, parent, on_update, on_delete, columns, referenced in session.query(_CASCADES):
-        deletes, updates = str(on_delete) in _ACTS, str(on_update) in _ACTS
-        if deletes or updates:
-            names = tuple(str(columns).split("\n")), tuple(str(referenced).split("\n"))
-            found.append(
-                Cascade((str(parent_schema), str(parent)), (str(schema), str(table)), deletes, updates, *names)
-            )
-    return found
+class Dependents(NamedTuple):
+    """`row_ends`: of tables that keep their rows' history, the column that says until when a row was valid."""
+
+    cascades: tuple[Cascade, ...] = ()
+    row_ends: Mapping[TableName, str] = {}
+
+
+class Writers(NamedTuple):
+    """What a statement may write through. `indirect`: views and functions; `triggers`: a table and a trigger's text,
+    None where our user can't see them.
+    """
+
+    indirect: tuple[TableName, ...] = ()
+    triggers: tuple[tuple[TableName, str], ...] | None = ()
+
+
+def read_dependents(session: Session, tables: Iterable[TableName]) -> Dependents:
+    """The foreign keys that act on these tables' rows by themselves, whatever tables are between. pymysql.Error."""
+    cascades, row_ends = list[Cascade](), dict[TableName, str]()
+    left, seen = list(tables), set[TableName]()
+    while left:
+        name = left.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if (declared := read_declaration(session, name)) is None:
+            continue
+        if declared.row_end is not None:
+            row_ends[name] = declared.row_end
+        for key in declared.foreign_keys:
+            if key.on_delete or key.on_update:
+                cascades.append(Cascade(key.parent, name, key.on_delete, key.on_update, key.columns, key.referenced))
+                left.append(key.parent)
+    return Dependents(tuple(cascades), row_ends)
 
 
 def ends_of(cascades: Iterable[Cascade], start: TableName) -> set[TableName]:
@@ -67,12 +88,12 @@ def ends_of(cascades: Iterable[Cascade], start: TableName) -> set[TableName]:
     return reached - {start}
 
 
-def trigger_tables(session: Session) -> list[tuple[TableName, str]]:
-    """Tables with triggers, and the triggers' texts: a statement that isn't logged as rows may write elsewhere.
-
-    Those that our user may see. pymysql.Error.
-    """
+def read_writers(session: Session) -> Writers:
+    """What a statement that isn't logged as rows may write through. pymysql.Error."""
+    indirect = tuple((str(schema), str(name)) for schema, name in session.query(_INDIRECT))
+    if not sees_triggers(session):
+        return Writers(indirect, None)
     rows = session.query(
         "select event_object_schema, event_object_table, action_statement from information_schema.triggers"
     )
-    return [((str(schema), str(table)), str(text)) for schema, table, text in rows]
+    return Writers(indirect, tuple(((str(schema), str(table)), str(text)) for schema, table, text in rows))

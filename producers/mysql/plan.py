@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sorbus.connector import BoundSource, BoundSystem, Step
 from sorbus.mysql.connection import session_for
 from sorbus.mysql.discovery import connection_of
-from sorbus.producers.mysql.capture import MysqlCapture, open_captures
-from sorbus.producers.mysql.dependents import Cascade, ends_of, read_cascades
+from sorbus.producers.mysql.capture import MysqlCapture, open_captures, table_names
+from sorbus.producers.mysql.dependents import Cascade, ends_of, read_dependents
 from sorbus.producers.mysql.server import read_server, server_faults
 
 
@@ -24,7 +24,7 @@ def source_warnings(system: BoundSystem, sources: Sequence[BoundSource]) -> list
     """Cascades, and datetime columns without a zone."""
     with session_for(connection_of(system), "plan", f"planning {system.name}") as session:
         captures = open_captures(session, system, sources)
-        cascades = read_cascades(session)
+        cascades = read_dependents(session, table_names(captures)).cascades
     return [said for capture in captures for said in (*_of_cascades(capture, cascades), *_of_moments(capture))]
 
 

@@ -14,9 +14,9 @@ from sorbus.diagnosis import Diagnosis
 from sorbus.errors import AuthError, LostPosition, PermanentError, TransientError
 from sorbus.mysql.connection import Session, mysql_errors
 from sorbus.mysql.discovery import MysqlDiscovery, connection_of
-from sorbus.producers.mysql.capture import MysqlCapture, open_captures
-from sorbus.producers.mysql.collect import Captured, LogCollector
-from sorbus.producers.mysql.dependents import read_cascades, trigger_tables
+from sorbus.producers.mysql.capture import MysqlCapture, open_captures, table_names
+from sorbus.producers.mysql.collect import LogCollector
+from sorbus.producers.mysql.dependents import Writers, read_dependents, read_writers
 from sorbus.producers.mysql.diagnose import diagnose_source
 from sorbus.producers.mysql.history import history_fault, position_fault
 from sorbus.producers.mysql.log_events import BadEvent, LogEvent
@@ -29,6 +29,7 @@ from sorbus.producers.mysql.scan import read_record, record_ids, scan_records
 from sorbus.producers.mysql.server import MysqlServer, executed, read_charsets, read_server, server_faults
 from sorbus.producers.mysql.snapshot import MysqlSnapshot, is_due
 from sorbus.producers.mysql.snapshot_point import begin_after
+from sorbus.producers.mysql.statement_targets import Captured
 from sorbus.producers.mysql.table_keys import KeyTexts
 from sorbus.producers.record_keys import record_key
 from sorbus.producers.requested_records import RequestedRecords
@@ -212,11 +213,12 @@ class MysqlProducer(MysqlDiscovery):
         assert session is not None
         assert state is not None
         with mysql_errors(f"opening {self._system.name}"):
-            captured = Captured(self._captures, read_cascades(session), trigger_tables(session))
+            dependents = read_dependents(session, table_names(self._captures))
+            captured = Captured(self._captures, dependents, read_writers(session))
             charsets = read_charsets(session)
         start = state.before if state.before is not None and str(state.before) else state.gtids
         self._stream = LogStream(self._connection, self._system.name, self._system.topic_prefix, start)
-        self._collector = LogCollector(captured, state, charsets, self._fetch)
+        self._collector = LogCollector(captured, state, charsets, self._fetch, self._writers)
         self._held = None
 
     def _end_stream(self) -> None:
@@ -292,6 +294,11 @@ class MysqlProducer(MysqlDiscovery):
                     yield from reader.by_key(keys[at : at + _KEYS_AT_ONCE])
             finally:
                 session.execute("rollback")
+
+    def _writers(self) -> Writers:
+        assert self._session is not None
+        with mysql_errors(f"looking at the views and triggers of {self._system.name}"):
+            return read_writers(self._session)
 
     def confirm(self, position: Position) -> None:
         """The server keeps its log for as long as it is set to, whatever has been read."""

@@ -7,6 +7,7 @@ the columns of today may have another order than those of the row (`NamelessRows
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sorbus.producers.mysql.binary_values import (
@@ -27,9 +28,18 @@ from sorbus.producers.mysql.log_events import BadEvent, LogRows, TableDescriptio
 
 Image = dict[str, object]
 """A row's columns by name; those that the log left out are missing."""
+_NO_END = frozenset({
+    UNREAD, datetime(2038, 1, 19, 3, 14, 7, 999999, UTC), datetime(2106, 2, 7, 6, 28, 15, 999999, UTC), (1 << 64) - 1,
+})  # fmt: skip
+"""What a row that is valid still has: the last moment of a timestamp (another since MariaDB 11.5), no transaction."""
 _BINARY = 63
 """The collation of BLOB and BINARY."""
 _SIGNS, _DEFAULT_CHARSET, _CHARSETS, _NAMES, _SETS, _ENUMS, _LABEL_DEFAULT, _LABEL_CHARSETS = 1, 2, 3, 4, 5, 6, 10, 11
+
+
+def of_now(row: Image | None, row_end: str) -> Image | None:
+    """None for a row of the past, which the log has beside the newest (MariaDB's system versioning)."""
+    return row if row is None or row.get(row_end, UNREAD) in _NO_END else None
 
 
 class NamelessRows(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -52,7 +53,11 @@ def read_server(session: Session) -> MysqlServer:
 
 def server_faults(session: Session, server: MysqlServer) -> list[ServerFault]:
     """Everything that keeps it from being captured. pymysql.Error."""
-    return [*_setting_faults(server), *_grant_faults(session, server), *_filter_faults(session)]
+    return [
+        *_setting_faults(server),
+        *_grant_faults(session, server),
+        *_filter_faults(session),
+    ]
 
 
 def _setting_faults(server: MysqlServer) -> Iterator[ServerFault]:
@@ -98,6 +103,12 @@ def _grant_faults(session: Session, server: MysqlServer) -> Iterator[ServerFault
             f"{user} may not read the log",
             f"let an administrator run `GRANT {', '.join(missing)} ON *.* TO {account};`",
         )
+
+
+def sees_triggers(session: Session) -> bool:
+    """Whether our user has a right without which a server lists no triggers. pymysql.Error."""
+    grants = [str(row[0]).upper().partition(" ON *.*") for row in session.query("show grants")]
+    return any(where and re.search(r"\bTRIGGER\b|\bALL PRIVILEGES\b", rights) for rights, where, _ in grants)
 
 
 def _filter_faults(session: Session) -> Iterator[ServerFault]:

@@ -19,13 +19,17 @@ _XA = re.compile(
     r"^xa\s+(start|begin|end|prepare|commit|rollback)\s+(.*?)(?:\s+one\s+phase)?\s*$", re.IGNORECASE | re.DOTALL
 )
 _REPLACING = re.compile(r"^create\s+or\s+replace\s+(database\b|schema\b)?", re.IGNORECASE)
+_PROGRAM = re.compile(
+    r"^(?:create|alter|drop)\s+(?:algorithm\s*=\s*\w+\s+)?(?:definer\s*=\s*\S+\s+)?(?:sql\s+security\s+\w+\s+)?"
+    r"(?:aggregate\s+)?(?:view|trigger|function|procedure|package|event)\b",
+    re.IGNORECASE,
+)
+"""What statements may write through, and rows never change with."""
 _NO_ROWS = {
-    "create index", "drop index", "create view", "drop view", "create trigger", "drop trigger", "create procedure",
-    "drop procedure", "create function", "drop function", "create event", "drop event", "alter event", "alter view",
-    "alter procedure", "alter function", "create user", "drop user", "alter user", "create role", "drop role",
+    "create index", "drop index", "create user", "drop user", "alter user", "create role", "drop role",
     "create server", "drop server", "alter server", "rename user", "create fulltext", "create spatial",
-    "create sequence", "drop sequence", "alter sequence", "create definer", "alter definer", "create database",
-    "create schema", "create temporary", "drop temporary",
+    "create sequence", "drop sequence", "alter sequence", "create database", "create schema", "create temporary",
+    "drop temporary",
 }  # fmt: skip
 _SILENT = {"analyze", "optimize", "repair", "check", "flush", "grant", "revoke", "set", "use", "savepoint", "release"}
 _ALTER = re.compile(
@@ -38,7 +42,9 @@ _OF_KEYS = re.compile(
     r"|alter\s+(?:column\s+)?\S+\s+(?:set|drop)\s+default\b|(?:auto_increment|comment|algorithm|lock|stats_\w+)\b)",
     re.IGNORECASE,
 )
-_OF_COLUMNS = re.compile(r"^(?:add|drop|modify|change|rename\s+column)\b(?!\s+partition)", re.IGNORECASE)
+_OF_COLUMNS = re.compile(
+    r"^(?:add|drop|modify|change|rename\s+column)\b(?!\s+(?:partition|system|period)\b)", re.IGNORECASE
+)
 _MAKES_UNIQUE = re.compile(r"^add\b.*?\b(?:unique|primary)\b", re.IGNORECASE | re.DOTALL)
 _IGNORING = re.compile(r"^alter\s+(?:online\s+)?ignore\b", re.IGNORECASE)
 _MOVES = re.compile(r"^\s*(?:drop|rename|create\s+or\s+replace)\b|\brename\b", re.IGNORECASE)
@@ -49,7 +55,9 @@ _QUOTES = "'\"`"
 
 
 class Effect(NamedTuple):
-    """What a statement is: `kind` begin, commit, rollback, xa, truncate, ddl, dml, none.
+    """What a statement is: `kind` begin, commit, rollback, xa, truncate, ddl, dml, program (of views, triggers and the
+    like), none.
+
 
     `tables`: those that it names as its own target (truncate, insert); None: any that its text names. `columns` of DDL:
     the texts in which a column must be named for its values to be others; None: all of the rows may be others. `keys`:
@@ -93,6 +101,8 @@ def effect_of(text: str, database: str) -> Effect:
         return Effect("rollback")
     if first == "xa" and (found := _XA.match(bare)):
         return Effect("xa", xa=(found.group(1).lower(), " ".join(found.group(2).split())))
+    if _PROGRAM.match(bare):
+        return Effect("program")
     if first in _SILENT or two in _NO_ROWS:
         return Effect("none")
     is_readable = _UNREAD not in text  # a name that can't be read may be any
@@ -156,8 +166,8 @@ def names_column(clause: str, column: str) -> bool:
 
 def names_table(text: str, database: str, table: str, current: str) -> bool:
     """Whether a statement's text names a table, or its database as a whole; case is ignored."""
-    lower = text.lower()
-    if re.search(rf"(?<![\w$]){re.escape(table.lower())}(?![\w$])", lower):
+    lower, wanted = text.lower(), table.lower()
+    if wanted in lower and re.search(rf"(?<![\w$]){re.escape(wanted)}(?![\w$])", lower):
         return True
     if _UNREAD in text and not (table.isascii() and database.isascii()):
         return True

@@ -148,8 +148,8 @@ def _table(session: Session, row: Row) -> MysqlTable:
     partial: set[str] = set()
     nullable: set[str] = set()
     for index, column, non_unique, part, null in session.query(_KEYS, names):
-        if str(non_unique) == "1":
-            continue
+        if str(non_unique) == "1" or (column in columns and columns[str(column)].expression == "ROW END"):
+            continue  # rows of the past share a key otherwise
         keys.setdefault(str(index), []).append(str(column))
         if part is not None or column is None:
             partial.add(str(index))

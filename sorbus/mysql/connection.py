@@ -149,7 +149,7 @@ def _connect(
         program_name=f"sorbus {purpose}",
         max_allowed_packet=1 << 30,
         init_command=f"set session time_zone = '+00:00', sql_mode = '{_STRICT}', group_concat_max_len = 1000000,"
-        " sql_safe_updates = 0, sql_select_limit = default",
+        " sql_safe_updates = 0, sql_select_limit = default, sql_quote_show_create = 1",
     )
 
 
