@@ -55,6 +55,7 @@ def server_faults(session: Session, server: MysqlServer) -> list[ServerFault]:
     """Everything that keeps it from being captured. pymysql.Error."""
     return [
         *_setting_faults(server),
+        *_replica_faults(session, server),
         *_grant_faults(session, server),
         *_filter_faults(session),
     ]
@@ -109,6 +110,21 @@ def sees_triggers(session: Session) -> bool:
     """Whether our user has a right without which a server lists no triggers. pymysql.Error."""
     grants = [str(row[0]).upper().partition(" ON *.*") for row in session.query("show grants")]
     return any(where and re.search(r"\bTRIGGER\b|\bALL PRIVILEGES\b", rights) for rights, where, _ in grants)
+
+
+def _replica_faults(session: Session, server: MysqlServer) -> Iterator[ServerFault]:
+    logs = server.variables.get("log_replica_updates") or server.variables.get("log_slave_updates")
+    if logs != "OFF":
+        return
+    statements = ("show all slaves status",) if server.is_mariadb else ("show replica status", "show slave status")
+    found = next((rows for one in statements if (rows := _known(session, one)) is not None), None)
+    # Who may not ask still sees which transactions came from a primary.
+    if found if found is not None else session.value("select @@global.gtid_slave_pos"):
+        yield ServerFault(
+            "the server is a replica that doesn't log what it gets from its primary (log_slave_updates is OFF)",
+            f"write `log_slave_updates = ON` {_IN_FILE}, or capture from its primary; if it is no replica any more, let"
+            " an administrator run `RESET SLAVE ALL;` and `SET GLOBAL gtid_slave_pos = '';`",
+        )
 
 
 def _filter_faults(session: Session) -> Iterator[ServerFault]:

@@ -17,7 +17,7 @@ from sorbus.conformance.source import Source
 from sorbus.connector import Position
 from sorbus.errors import AuthError, LostPosition, MapError, TransientError
 from sorbus.producers.mysql.producer import MysqlProducer
-from tests.mariadb import Mariadb
+from tests.mariadb import USER, Mariadb
 
 pytestmark = pytest.mark.slow
 THINGS = "create table thing (id varchar(40) primary key, name varchar(100) not null, count bigint)"
@@ -204,6 +204,23 @@ def test_another_history_is_found(shop: Callable[..., InMemoryBus], mariadb_serv
     run(tape, "set timestamp = 1700000000", "update thing set count = 9 where id = 'c'")
     run(tape, "update thing set count = 10 where id = 'c'")
     assert "was committed at another time" in lost(tape)
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_a_replica_that_does_not_log_what_it_gets_is_refused(
+    shop: Callable[..., InMemoryBus], mariadb_server: Mariadb, may_ask: bool
+) -> None:
+    tape, right = shop(), "slave monitor on *.*"
+    mariadb_server.root(f"grant {right} to {USER}@'127.0.0.1'" if may_ask else "set global gtid_slave_pos = '5-5-5'")
+    try:
+        if may_ask:
+            mariadb_server.root("change master to master_host = '127.0.0.1', master_port = 1, master_user = 'x'")
+        with pytest.raises(AuthError, match="log_slave_updates"):
+            tape.producer()
+    finally:
+        mariadb_server.root("reset slave all", "set global gtid_slave_pos = ''")
+        if may_ask:
+            mariadb_server.root(f"revoke {right} from {USER}@'127.0.0.1'")
 
 
 def end_dumps(server: Mariadb) -> None:
