@@ -206,6 +206,20 @@ def test_another_history_is_found(shop: Callable[..., InMemoryBus], mariadb_serv
     assert "was committed at another time" in lost(tape)
 
 
+def test_numbers_that_go_back_within_a_domain_are_not_taken_for_read(
+    shop: Callable[..., InMemoryBus], mariadb_server: Mariadb
+) -> None:
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    [(before,)] = mariadb_server.root("select @@gtid_binlog_pos")
+    number = int(str(before).rpartition("-")[2])
+    # As on a replica that somebody writes to: its own changes are numbered on, then come its primary's.
+    run(tape, "set server_id = 77", f"set gtid_seq_no = {number + 5}", "insert into thing values ('b', 'b', 2)")
+    run(tape, f"set gtid_seq_no = {number + 1}", "insert into thing values ('c', 'c', 3)")
+    assert "two servers write in one domain" in lost(tape)
+
+
 @pytest.mark.parametrize("may_ask", [True, False])
 def test_a_replica_that_does_not_log_what_it_gets_is_refused(
     shop: Callable[..., InMemoryBus], mariadb_server: Mariadb, may_ask: bool
