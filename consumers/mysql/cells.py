@@ -24,6 +24,11 @@ _single = Struct("<f")
 _WIDE = Context(prec=120)
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"}
 _MOMENTS = {"datetime", "timestamp", "time"}
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+_YEAR_FIRST = re.compile(r"\s*\d{4}(?!\d)|\s*\d{8}(?:\d{6})?(?!\d)", re.ASCII)
+_OFFSET = re.compile(r":\d\d(?:\.\d*)?\s*(?:Z|[+-]\d\d:?\d\d)\s*$", re.ASCII | re.IGNORECASE)
+_TIME = re.compile(r"\s*-?(?:\d+ )?\d{1,3}:\d\d(?::\d\d(?:\.\d*)?)?\s*", re.ASCII)
+_WIDTHS = {"ucs2": "utf-16-be", "utf16": "utf-16-be", "utf16le": "utf-16-le", "utf32": "utf-32-be"}
 _FRACTION = re.compile(r"\.(\d+)\s*$")
 _NARROW = "round or truncate it by a rule, or let the table's owner give the column a wider type"
 
@@ -37,6 +42,10 @@ def cell_maker(column: MysqlColumn, zone: str) -> Callable[[object], object]:
 
     def make(value: object) -> object:
         if value is None:
+            if column.makes_value:
+                raise ValueError(
+                    f"{column.native} takes a value of its own in place of none: write a rule that gives one"
+                )
             return None
         if isinstance(value, dict | list | tuple):
             return _document(column, value)
@@ -77,6 +86,8 @@ def _decimal(column: MysqlColumn, value: object) -> object:
 
 
 def _number(value: object) -> Decimal:
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError("it is not a number")
     try:
         number = Decimal(repr(value)) if isinstance(value, float) else Decimal(str(value))
     except InvalidOperation:
@@ -92,6 +103,8 @@ def _float(column: MysqlColumn, value: object) -> object:
         raise ValueError("it is not a finite number, which no column keeps")
     if not isinstance(value, float) and Decimal(repr(number)) != _number(value):
         raise ValueError(f"it has more digits than {column.native} keeps: {_NARROW}")
+    if column.places is not None and _number(number) != round(_number(number), column.places):
+        raise ValueError(f"it has more than the {column.places} decimal places that {column.native} keeps: {_NARROW}")
     if column.type == "float":
         try:
             kept = shortest_float(_single.unpack(_single.pack(number))[0])
@@ -121,6 +134,14 @@ def _moment(column: MysqlColumn, value: object, zone: ZoneInfo) -> object:
         return value.isoformat()
     if not isinstance(value, str):
         raise ValueError(f"{column.native} takes no such value")
+    if column.type == "time" and not _TIME.fullmatch(value):
+        raise ValueError(f"{column.native} would guess what it means: write it as 23:59:59 by a rule")
+    if column.type != "time" and not _YEAR_FIRST.match(value):
+        raise ValueError(f"{column.native} would guess its year: write it as 2024-01-31 by a rule")
+    if column.type == "datetime" and _OFFSET.search(value):
+        raise ValueError(
+            f"{column.native} has no time zone: write a rule that gives a moment, such as value | timestamp"
+        )
     if found := _FRACTION.search(value):
         _require_fraction(column, found.group(1))
     if column.type == "date" and len(value.strip()) > 10:
@@ -153,9 +174,14 @@ def _text(column: MysqlColumn, value: object) -> object:
         raise ValueError(f"{unknown[0][:60]!r} is not one of {', '.join(column.labels[:20])}")
     if column.type == "char" and text.endswith(" "):
         raise ValueError(f"{column.native} strips blanks at the end: write value | trim, or make the column a varchar")
-    if column.type in TEXT_TYPES and text.endswith(" ") and len(text) > column.characters >= len(text.rstrip(" ")):
-        raise ValueError(f"it ends in blanks beyond the {column.characters} characters that the column keeps")
+    if column.type in TEXT_TYPES and text.endswith(" ") and _size(column, text) > column.characters:
+        raise ValueError(f"it ends in blanks beyond what {column.native} keeps")
     return text
+
+
+def _size(column: MysqlColumn, text: str) -> int:
+    """In characters for char and varchar; the others are limited in bytes."""
+    return len(text) if column.type in ("char", "varchar") else len(text.encode(_WIDTHS.get(column.charset, "utf-8")))
 
 
 def _document(column: MysqlColumn, value: object) -> object:

@@ -39,6 +39,15 @@ order by binary table_schema <> %s, binary table_name <> %s limit 1
 """
 
 
+_LETTER = re.compile(r"''|\\(.)", re.DOTALL)
+"""How the server writes a quote in a label, and control letters and backslashes."""
+_ESCAPED = {"0": "\0", "n": "\n", "r": "\r"}
+
+
+def _letter(found: re.Match[str]) -> str:
+    return _ESCAPED.get(found.group(1), found.group(1)) if found.group(1) else "'"
+
+
 @dataclass(frozen=True, slots=True)
 class MysqlColumn:
     """A column. `type` is its data type in lower case, `native` as the table declares it; `characters` and `octets` the
@@ -95,7 +104,17 @@ class MysqlColumn:
         """What an enum or a set may hold."""
         if self.type not in ("enum", "set"):
             return []
-        return [text.replace("''", "'") for text in re.findall(r"'((?:[^']|'')*)'", self.native)]
+        return [_LETTER.sub(_letter, text) for text in re.findall(r"'((?:[^']|'')*)'", self.native)]
+
+    @property
+    def makes_value(self) -> bool:
+        """Whether the server gives it a value of its own in place of null."""
+        return "auto_increment" in self.extra.lower() or (self.type == "timestamp" and not self.nullable)
+
+    @property
+    def places(self) -> int | None:
+        """Decimal places that a float is rounded to, of float(8,2) and the like."""
+        return self.scale if self.type in ("float", "double") and "," in self.native else None
 
     @property
     def signature(self) -> str:
