@@ -90,7 +90,7 @@ class MysqlConsumer(MysqlDiscovery):
     def open(self) -> None:
         """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
         self.close()
-        session = self._session = Session(self._connection, self._flow.flow.id)
+        session = self._session = Session(self._connection, self._flow.flow.id, many_statements=True)
         with mysql_errors(f"opening flow {self._flow.flow.id}"):
             session.execute("set session transaction isolation level read committed")
             session.execute("set session innodb_lock_wait_timeout = 5")

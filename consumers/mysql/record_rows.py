@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.mysql.cells import cell_maker
+from sorbus.consumers.mysql.keys import id_of_key
 from sorbus.consumers.mysql.options import MysqlTarget
 from sorbus.consumers.mysql.tables import LONGEST_ID
 from sorbus.errors import MustWait, PermanentError
@@ -46,7 +47,8 @@ class RecordRows:
         self._flow, self._options, self._largest = flow, options, largest
         zone = options.time_zone
         self._own = [one for one in parts[""] if one.into != options.key and is_in_table(one, tables[""])]
-        self._key_cell = cell_maker(tables[""].columns[options.key], zone)
+        self._key_column = tables[""].columns[options.key]
+        self._key_cell = cell_maker(self._key_column, zone)
         self.columns = {"": [options.key, *(one.into for one in self._own)]}
         """Part -> the columns that are written, in order; a list's begin with parent and position."""
         self._cells = {one.into: cell_maker(tables[""].columns[one.into], zone) for one in self._own}
@@ -105,9 +107,14 @@ class RecordRows:
     def key_of(self, id: str) -> object:
         """The key column's value: the record's id. PermanentError where the column would change it."""
         made = self._cell(self._options.key, id, id, self._key_cell, None)
-        if str(made) != id:
+        try:
+            own = id_of_key(self._key_column, made)
+        except (ValueError, ArithmeticError):
+            own = ""
+        if own != id:
+            kept = f"would keep {own!r} for" if own else "can't keep"
             raise PermanentError(
-                f"the key column {self._options.key} would keep {made!r} for the id {id!r}: name another `key:`",
+                f"the key column {self._options.key} {kept} the id {id!r}: name another `key:`",
                 reason="mapping",
                 field=self._options.key,
             )
@@ -171,12 +178,14 @@ def is_in_table(one: Assignment, table: MysqlTable) -> bool:
     return one.row is not None or one.into != "id" or "id" in table.columns
 
 
-def fitting(rows: Sequence[tuple[object, ...]], largest: int) -> list[Sequence[tuple[object, ...]]]:
-    """Rows in runs whose statements are short enough."""
+def fitting(
+    rows: Sequence[tuple[object, ...]], largest: int, statement: str = ""
+) -> list[Sequence[tuple[object, ...]]]:
+    """Rows in runs whose statements are short enough. `statement`: what each row has of its own."""
     runs: list[list[tuple[object, ...]]] = [[]]
     size = 0
     for row in rows:
-        length = sum(map(_most_bytes, row))
+        length = sum(map(_most_bytes, row)) + len(statement.encode())
         if runs[-1] and (size + length > min(largest // 2, 4_000_000) or len(runs[-1]) >= 1000):
             runs.append([])
             size = 0

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from sorbus.connector import BoundFlow, Step
+from sorbus.consumers.mysql.keys import UNFIT_KEYS
 from sorbus.consumers.mysql.options import MysqlTarget
 from sorbus.mapping.assign import Assignment, Parts, assign_target
 from sorbus.mysql.catalog import MysqlTable, read_mysql_table, split_name
@@ -148,6 +149,8 @@ def obstacles(flow: BoundFlow, tables: Mapping[str, MysqlTable], parts: Parts) -
         found.append(
             f"{root.full_name}.{options.key} is no unique key that is never null; let its owner make one, or fix `key:`"
         )
+    if root.columns[options.key].type in UNFIT_KEYS:
+        found.append(f"{root.full_name}.{options.key} can't be compared exactly; name another column with `key:`")
     for part, table in tables.items():
         if table.engine.upper() not in ("INNODB", "ROCKSDB"):
             found.append(

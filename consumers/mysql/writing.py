@@ -10,6 +10,7 @@ import pymysql
 
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
+from sorbus.consumers.mysql.keys import key_value
 from sorbus.consumers.mysql.options import MysqlTarget
 from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, fitting
 from sorbus.consumers.mysql.tables import applied_name
@@ -103,7 +104,9 @@ class MysqlWriting:
         sets = [*columns[1:], *([quoted(options.deleted_column)] if self._is_marked else [])]
         self._columns = [*columns, *([quoted(options.deleted_column)] if self._is_marked else [])]
         needs_more = [one for one in root.columns.values() if one.required and quoted(one.name) not in self._columns]
-        self._can_upsert = root.key == (options.key,) and not needs_more
+        # An INSERT of a row that is there sets off the triggers of new rows; a table that Sorbus made has none.
+        self._can_upsert = not options.existing and root.key == (options.key,) and not needs_more
+        self._key_value = key_value(root.columns[options.key])
         updated = ", ".join(f"{name} = values({name})" for name in sets) or f"{self._key} = values({self._key})"
         self._insert = f"insert into {self._root} ({', '.join(self._columns)}) values "  # noqa: S608 - quoted names
         self._upsert_end = f" on duplicate key update {updated}"
@@ -191,7 +194,7 @@ class MysqlWriting:
         self, items: Sequence[MysqlRow], keys: Mapping[int, object], *, may_differ: bool = False
     ) -> dict[int, bool]:
         """Which items have a row. pymysql.DataError where the key column takes an id for another one's."""
-        found: dict[str, None] = {}
+        found: dict[object, None] = {}
         wanted = [keys[item.place] for item in items]
         for at in range(0, len(wanted), _AT_ONCE):
             some = wanted[at : at + _AT_ONCE]
@@ -200,16 +203,17 @@ class MysqlWriting:
                 f" ({', '.join(['%s'] * len(some))}) for update",
                 some,
             )
-            found.update({_key_text(row[0]): None for row in rows})
-        texts = {_key_text(keys[item.place]) for item in items}
-        if (strange := found.keys() - texts) and not may_differ:
-            culprit = next((t for t in texts if t.casefold() == next(iter(strange)).casefold()), next(iter(texts)))
+            found.update({self._key_value(row[0]): None for row in rows})
+        own = {item.place: self._key_value(keys[item.place]) for item in items}
+        if (strange := found.keys() - set(own.values())) and not may_differ:
+            other, texts = str(next(iter(strange))), [str(key) for key in own.values()]
+            culprit = next((text for text in texts if text.casefold() == other.casefold()), texts[0])
             raise pymysql.DataError(
                 _TAKEN,
-                f"the key column {self._options.key} takes {culprit!r} for {next(iter(strange))!r}, another row's key:"
+                f"the key column {self._options.key} takes {culprit!r} for {other!r}, another row's key:"
                 " let its owner give the column a binary collation, or name another `key:`",
             )
-        return {item.place: _key_text(keys[item.place]) in found for item in items}
+        return {place: key in found for place, key in own.items()}
 
     def _delete(self, items: Sequence[MysqlRow]) -> int:
         if not items:
@@ -258,8 +262,8 @@ class MysqlWriting:
         if self._can_upsert:
             self._insert_rows(self._insert, old, self._upsert_end)
         elif self._has_sets:
-            for row in old:
-                self._session.execute(self._update, [*row[1:], row[0]])
+            for run in fitting([(*row[1:], row[0]) for row in old], self._largest, self._update):
+                self._session.execute_each(self._update, run)
         if self._options.children:
             self._delete_items([item.id for item in items])  # also of new ones: another's delete may have left some
             for name in self._options.children:
@@ -334,7 +338,3 @@ def _declarations(tables: Mapping[str, MysqlTable], rows: RecordRows) -> tuple[s
 
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _key_text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 Row = tuple[object, ...]
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_STRICT = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_STRICT = (
+    "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,"
+    "NO_AUTO_VALUE_ON_ZERO"
+)
 _LONGEST_ANSWER = 300
 """Seconds that a statement's answer may take before the connection counts as broken."""
 
@@ -81,11 +84,14 @@ class Session:
         *,
         autocommit: bool = True,
         answer_within: float = _LONGEST_ANSWER,
+        many_statements: bool = False,
     ) -> None:
-        """TransientError if the server is unreachable, AuthError if it rejects us."""
+        """TransientError: it is unreachable; AuthError: it rejects us. `many_statements`: for `execute_each`."""
         self._doing = f"connecting for {purpose}"
         with mysql_errors(self._doing):
-            self.raw = _connect(connection, purpose, autocommit=autocommit, answer_within=answer_within)
+            self.raw = _connect(
+                connection, purpose, autocommit=autocommit, answer_within=answer_within, many_statements=many_statements
+            )
 
     def query(self, statement: str, parameters: Sequence[object] | None = None) -> list[Row]:
         """The rows of a statement, in which %% is a per cent sign. pymysql.Error."""
@@ -97,6 +103,13 @@ class Session:
         """How many rows a statement found. pymysql.Error."""
         with self.raw.cursor() as cursor:
             return int(cursor.execute(statement, parameters or ()))
+
+    def execute_each(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Executes a statement with each row's parameters, in one message, until one fails. pymysql.Error."""
+        with self.raw.cursor() as cursor:
+            cursor.execute("; ".join(cursor.mogrify(statement, row) for row in rows))
+            while cursor.nextset():
+                continue
 
     def value(self, statement: str, parameters: Sequence[object] | None = None) -> str | None:
         """The first value of the first row as text. pymysql.Error."""
@@ -125,9 +138,10 @@ class Session:
 
 
 def _connect(
-    connection: MysqlConnection, purpose: str, *, autocommit: bool, answer_within: float
+    connection: MysqlConnection, purpose: str, *, autocommit: bool, answer_within: float, many_statements: bool
 ) -> pymysql.connections.Connection:
     import pymysql
+    from pymysql.constants.CLIENT import MULTI_STATEMENTS
     from pymysql.converters import conversions
 
     encoders = {kind: encode for kind, encode in conversions.items() if not isinstance(kind, int)}
@@ -148,6 +162,7 @@ def _connect(
         ssl=connection.tls_context(),
         program_name=f"sorbus {purpose}",
         max_allowed_packet=1 << 30,
+        client_flag=MULTI_STATEMENTS if many_statements else 0,
         init_command=f"set session time_zone = '+00:00', sql_mode = '{_STRICT}', group_concat_max_len = 1000000,"
         " sql_safe_updates = 0, sql_select_limit = default, sql_quote_show_create = 1",
     )

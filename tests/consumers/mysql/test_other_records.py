@@ -17,6 +17,7 @@ from tests.mariadb import Mariadb
 pytestmark = pytest.mark.slow
 LINES = {"type": "array", "items": {"type": "record", "name": "line", "fields": [{"name": "sku", "type": "string"}]}}
 ORDER = parse_schema({"type": "record", "name": "order", "fields": [{"name": "lines", "type": LINES}]})
+NAMED = parse_schema({"type": "record", "name": "order", "fields": [{"name": "name", "type": "string"}]})
 DOCUMENT = parse_schema(
     {"type": "record", "name": "page", "fields": [{"name": "doc", "type": {"type": "array", "items": "string"}}]}
 )
@@ -122,3 +123,22 @@ def test_a_record_larger_than_a_statement_once_it_is_written(
         assert int(count) == 2
     finally:
         mariadb_server.root("set global max_allowed_packet = 67108864")
+
+
+def test_an_update_sets_off_no_triggers_of_new_rows(books: Callable[..., Books]) -> None:
+    made = books(
+        NAMED,
+        "create table orders (id varchar(40) collate utf8mb4_bin primary key, name varchar(20) unique)",
+        "create table made (name varchar(20))",
+        "create trigger first before insert on orders for each row begin"
+        " insert into made values (new.name); set new.name = concat(new.name, '!'); end",
+        table="orders", existing=True,
+    )  # fmt: skip
+    made.consumer.open()
+    assert made.send(1, a=text("a"), b=text("b")) == []
+    assert made.send(2, a=text("sent; it's 100%"), b=text("\\ `b`")) == []
+    assert made.send(3, a=text("x"), b=text("x"), c=text("c"))[0].place in (0, 1)
+    found = made.server.root("select id, name from orders order by id", database=made.database)
+    assert [name for _, name in found].count("x") == 1
+    assert found[2] == ("c", "c!")
+    assert made.server.root("select name from made order by name", database=made.database)[:2] == [("a",), ("b",)]
