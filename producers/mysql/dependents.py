@@ -14,12 +14,12 @@ from sorbus.mysql.declaration import TableName, read_declaration
 from sorbus.producers.mysql.binary_values import UNREAD
 from sorbus.producers.mysql.server import sees_triggers
 
-_INDIRECT = """
-select table_schema, table_name from information_schema.views
-where table_schema not in ('sys', 'mysql', 'information_schema', 'performance_schema')
-union select routine_schema, routine_name from information_schema.routines
-where routine_type = 'FUNCTION' and routine_schema not in ('sys', 'mysql')
-"""
+_INDIRECT = (
+    "select table_schema, table_name from information_schema.views"
+    " where table_schema not in ('sys', 'mysql', 'information_schema', 'performance_schema')",
+    "select routine_schema, routine_name from information_schema.routines"
+    " where routine_type = 'FUNCTION' and routine_schema not in ('sys', 'mysql')",
+)
 
 
 class Cascade(NamedTuple):
@@ -90,7 +90,7 @@ def ends_of(cascades: Iterable[Cascade], start: TableName) -> set[TableName]:
 
 def read_writers(session: Session) -> Writers:
     """What a statement that isn't logged as rows may write through. pymysql.Error."""
-    indirect = tuple((str(schema), str(name)) for schema, name in session.query(_INDIRECT))
+    indirect = tuple((str(schema), str(name)) for query in _INDIRECT for schema, name in session.query(query))
     if not sees_triggers(session):
         return Writers(indirect, None)
     rows = session.query(

@@ -118,8 +118,9 @@ def _replica_faults(session: Session, server: MysqlServer) -> Iterator[ServerFau
         return
     statements = ("show all slaves status",) if server.is_mariadb else ("show replica status", "show slave status")
     found = next((rows for one in statements if (rows := _known(session, one)) is not None), None)
-    # Who may not ask still sees which transactions came from a primary.
-    if found if found is not None else session.value("select @@global.gtid_slave_pos"):
+    if found is None and server.is_mariadb:  # who may not ask still sees which transactions came from a primary
+        found = session.query("select 1 where @@global.gtid_slave_pos <> ''")
+    if found:
         yield ServerFault(
             "the server is a replica that doesn't log what it gets from its primary (log_slave_updates is OFF)",
             f"write `log_slave_updates = ON` {_IN_FILE}, or capture from its primary; if it is no replica any more, let"
