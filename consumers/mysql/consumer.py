@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pydantic import BaseModel, JsonValue
 
@@ -91,7 +92,7 @@ class MysqlConsumer(MysqlDiscovery):
         """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
         self.close()
         session = self._session = Session(self._connection, self._flow.flow.id, many_statements=True)
-        with mysql_errors(f"opening flow {self._flow.flow.id}"):
+        with target_errors(f"opening flow {self._flow.flow.id}"):
             session.execute("set session transaction isolation level read committed")
             session.execute("set session innodb_lock_wait_timeout = 5")
             for part, name in self._options.tables.items():
@@ -119,7 +120,7 @@ class MysqlConsumer(MysqlDiscovery):
 
     def check(self) -> None:
         """Whether the server answers."""
-        with mysql_errors(f"asking {self._flow.system.name} whether it is there"):
+        with target_errors(f"asking {self._flow.system.name} whether it is there"):
             self._opened()[0].execute("select 1")
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class MysqlConsumer(MysqlDiscovery):
             except PermanentError as error:
                 refusals.append(RejectedDelivery(place, error))
         writing.begin(again=again)
-        with mysql_errors(f"flow {self._flow.flow.id}"):
+        with target_errors(f"flow {self._flow.flow.id}"):
             refusals += self._isolation.deliver(ready)
         landed = self._isolation.outcomes
         self._outcomes.update(landed)
@@ -165,12 +166,12 @@ class MysqlConsumer(MysqlDiscovery):
         if self._writing is not None and not self._writing.changed_nothing:
             return {}
         writes = self._flow.flow.deletes != "ignore"
-        with mysql_errors(f"reading versions in {self._flow.system.name}"):
+        with target_errors(f"reading versions in {self._flow.system.name}"):
             return self._opened()[2].newer([one for one in deliveries if writes or not one.deleted])
 
     def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsAppliedVersions`."""
-        with mysql_errors(f"reading versions in {self._flow.system.name}"):
+        with target_errors(f"reading versions in {self._flow.system.name}"):
             return self._opened()[2].versions([one.id for one in deliveries])
 
     def needs(self) -> dict[str, str]:
@@ -193,7 +194,7 @@ class MysqlConsumer(MysqlDiscovery):
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """Writes each record and takes it back. See `sorbus.dry_run.SupportsDryRun`."""
-        with mysql_errors(f"trying what flow {self._flow.flow.id} would write"):
+        with target_errors(f"trying what flow {self._flow.flow.id} would write"):
             return [self._previewed(place, one) for place, one in enumerate(deliveries)]
 
     def _previewed(self, place: int, delivery: Delivery) -> Preview:
@@ -236,7 +237,7 @@ class MysqlConsumer(MysqlDiscovery):
             key = rows.key_of(id)
         except PermanentError:
             return None
-        with mysql_errors(f"reading {id} in {self._flow.system.name}"):
+        with target_errors(f"reading {id} in {self._flow.system.name}"):
             found = session.query(
                 f"select {', '.join(map(quoted, names))} from {self._tables[''].sql} where"  # noqa: S608 - quoted
                 f" {quoted(self._options.key)} = %s",
@@ -248,7 +249,7 @@ class MysqlConsumer(MysqlDiscovery):
         """Blanks what soft or ignored deletes leave of the record's personal columns; see `SupportsErasure`."""
         session, rows, _ = self._opened()
         parts = target_parts(self._flow)
-        with mysql_errors(f"erasing in {self._flow.system.name}"):
+        with target_errors(f"erasing in {self._flow.system.name}"):
             return erase_rows(session, self._flow, self._tables, parts, rows.key_of(id), dry_run=dry_run)
 
     def _opened(self) -> tuple[Session, RecordRows, MysqlWriting]:
@@ -257,6 +258,16 @@ class MysqlConsumer(MysqlDiscovery):
         if session is None or rows is None or writing is None or not session.is_open:
             raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
         return session, rows, writing
+
+
+@contextmanager
+def target_errors(doing: str) -> Iterator[None]:
+    """Errors of the database as TransientError or AuthError: what is one record's alone has been set aside before."""
+    try:
+        with mysql_errors(doing):
+            yield
+    except PermanentError as error:
+        raise TransientError(str(error)) from error
 
 
 def _json(value: object) -> JsonValue:

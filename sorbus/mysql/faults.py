@@ -11,18 +11,24 @@ from sorbus.write_fault import About
 _NUMBERS: Mapping[About, frozenset[int]] = {
     About.ACCESS: frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1370, 1396, 1698, 1820, 1862, 2054, 2059, 3118, 3159,
                              4151}),
-    About.SYSTEM: frozenset({1015, 1016, 1017, 1020, 1021, 1023, 1024, 1026, 1030, 1036, 1037, 1038, 1040, 1041, 1053,
-                             1077, 1078, 1080, 1094, 1114, 1129, 1152, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1192,
-                             1194, 1195, 1203, 1209, 1223, 1226, 1236, 1290, 1317, 1412, 1461, 1613, 1614, 1637, 1792,
-                             1836, 1927, 1928, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2055, 3032, 3169, 4031}),
-    About.LOAD: frozenset({1205, 1206, 1213, 1297, 1969, 3024, 3572}),
+    About.SYSTEM: frozenset({1015, 1016, 1017, 1020, 1021, 1023, 1024, 1026, 1030, 1036, 1037, 1038, 1040, 1041, 1047,
+                             1053, 1077, 1078, 1080, 1094, 1114, 1129, 1135, 1152, 1158, 1159, 1160, 1161, 1180, 1181,
+                             1184, 1189, 1190, 1192, 1194, 1195, 1203, 1209, 1223, 1226, 1236, 1290, 1317, 1412, 1461,
+                             1598, 1613, 1614, 1637, 1665, 1792, 1836, 1927, 1928, 2002, 2003, 2005, 2006, 2013, 2014,
+                             2026, 2055, 3032, 3100, 3169, 4031}),
+    About.LOAD: frozenset({1205, 1206, 1213, 1297, 1969, 3024, 3101, 3572}),
     About.REFERENCE: frozenset({1216, 1217, 1451, 1452}),
     About.COLLISION: frozenset({1022, 1062, 1169, 1586}),
     About.RECORD: frozenset({1048, 1118, 1153, 1162, 1171, 1263, 1264, 1265, 1292, 1300, 1366, 1367, 1364, 1406, 1411,
                              1416, 1426, 1439, 1441, 1525, 1526, 1561, 1644, 1690, 1748, 1846, 1854, 3140, 3141, 3156,
                              3157, 3617, 3819, 3903, 4025, 4038}),
 }  # fmt: skip
-"""By what they are about; all others may be about the record or about the system."""
+"""By what they are about; all others may be about the record or about the system.
+
+1047: a node of Galera that has no cluster; 1180, 3100, 3101: a commit that others than the record kept from happening.
+"""
+_OF_FILES = 1000
+"""Below it are errors of files and memory (disk full)."""
 _REASONS: Mapping[str, frozenset[int]] = {
     "StringDataRightTruncation": frozenset({1406}),
     "NumericValueOutOfRange": frozenset({1264, 1690}),
@@ -60,7 +66,7 @@ def words_of(error: BaseException) -> str:
 def about_error(error: BaseException) -> About:
     """What a failed statement is about."""
     number = number_of(error)
-    return About.SYSTEM if number == 0 else _ABOUT.get(number, About.EITHER)
+    return About.SYSTEM if number < _OF_FILES else _ABOUT.get(number, About.EITHER)
 
 
 def is_denied(error: BaseException) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery
 from sorbus.consumers.mysql.consumer import MysqlConsumer
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import DataType, Flow, System
+from sorbus.mysql.faults import about_error
 from sorbus.schema import RecordSchema, parse_schema
+from sorbus.write_fault import About
 from tests.mariadb import Mariadb
 
 pytestmark = pytest.mark.slow
@@ -74,6 +77,40 @@ def test_lists_whose_parent_column_compares_otherwise_than_the_key(books: Callab
     )  # fmt: skip
     with pytest.raises(TransientError, match=r"order_lines\.order_id compares by .* the same collation"):
         made.consumer.open()  # a change of `a` would delete the lines of `A`
+
+
+def test_lists_whose_parent_column_would_take_an_id_for_another_one(books: Callable[..., Books]) -> None:
+    made = books(
+        ORDER,
+        "create table orders (id varchar(40) collate utf8mb4_bin primary key)",
+        "create table order_lines (order_id int not null, position int not null, sku varchar(40) not null)",
+        table="orders", existing=True, children={"lines": {"table": "order_lines", "parent": "order_id"}},
+    )  # fmt: skip
+    with pytest.raises(TransientError, match=r"order_lines\.order_id is int.* the same type"):
+        made.consumer.open()  # a change of `007` would delete the lines of `7`
+
+
+def test_what_is_wrong_beside_the_records_is_no_records_fault(books: Callable[..., Books]) -> None:
+    made = orders(books)
+    assert made.send(1, a=b"\0") == []
+    made.server.root("alter table sorbus_applied rename column version to v", database=made.database)
+    asked = [Delivery(b"a", 1, False, made.schema, b"\0", 0)]
+    with pytest.raises(TransientError, match="version"):
+        made.consumer.versions(asked)
+    with pytest.raises(TransientError, match="version"):
+        made.send(2, a=b"\0")
+
+
+@pytest.mark.parametrize(
+    ("number", "about"),
+    [
+        (3, About.SYSTEM),  # a full disk
+        (1047, About.SYSTEM), (1180, About.SYSTEM), (3101, About.LOAD), (1213, About.LOAD),
+        (1062, About.COLLISION), (1406, About.RECORD), (1054, About.EITHER),
+    ],
+)  # fmt: skip
+def test_what_an_error_is_about(number: int, about: About) -> None:
+    assert about_error(pymysql.err.OperationalError(number, "words")) is about
 
 
 def orders(books: Callable[..., Books]) -> Books:
