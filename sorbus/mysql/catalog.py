@@ -213,7 +213,7 @@ def read_mysql_resources(session: Session, database: str) -> list[Resource]:
         found[1].append(str(column))
     names = session.query(
         "select table_schema, table_name, table_type, coalesce(engine, ''), table_rows from information_schema.tables"
-        " where table_schema = %s and table_type in ('BASE TABLE', 'VIEW') order by table_name",
+        " where table_schema = %s and table_type in ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW') order by table_name",
         [database],
     )
     return [_resource(_table(session, row), parents.get(str(row[1]), {}).values()) for row in names]

@@ -47,9 +47,10 @@ class MysqlDiscovery:
         connection = connection_of(system)
         with session_for(connection, "suggest", f"reading a few rows of {resource}") as session:
             table = read_mysql_table(session, resource, connection.database)
-            if table is None:
+            if table is None or not table.columns:
                 return []
-            rows = session.query(f"select * from {table.sql} limit %s", [limit])  # noqa: S608 - a quoted name
+            names = ", ".join(map(quoted, table.columns))  # `*` leaves the invisible ones out
+            rows = session.query(f"select {names} from {table.sql} limit %s", [limit])  # noqa: S608 - quoted names
         return [dict(zip(table.columns, row, strict=True)) for row in rows]
 
     @classmethod
@@ -63,8 +64,9 @@ class MysqlDiscovery:
                 if table is None or not known:
                     continue
                 counts = ", ".join(f"sum({quoted(name)} is null)" for name in known)
+                own = ", ".join(map(quoted, known))
                 [row] = session.query(
-                    f"select count(*), {counts} from (select * from {table.sql} limit {_SAMPLE}) t"  # noqa: S608
+                    f"select count(*), {counts} from (select {own} from {table.sql} limit {_SAMPLE}) t"  # noqa: S608
                 )
                 total = int(str(row[0]))
                 for name, count in zip(known, row[1:], strict=True):
