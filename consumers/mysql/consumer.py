@@ -209,11 +209,11 @@ class MysqlConsumer(MysqlDiscovery):
         except PermanentError as error:
             return Preview("refuse", str(error))
         engine = MysqlEngine(session)
-        before = self.look(row.id)
         try:
+            before = self._look(row.id)
             with engine.transaction(force_rollback=True):
                 writing.write([row], again=True)
-                after = self.look(row.id)
+                after = self._look(row.id)
         except engine.error as error:
             about = about_error(error)
             if about in (About.SYSTEM, About.LOAD, About.ACCESS):
@@ -231,18 +231,21 @@ class MysqlConsumer(MysqlDiscovery):
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
         """The record's row as it is now. TransientError, AuthError."""
+        with target_errors(f"reading {id} in {self._flow.system.name}"):
+            return self._look(id)
+
+    def _look(self, id: str) -> Mapping[str, JsonValue] | None:
         session, rows, _ = self._opened()
         names = list(self._tables[""].columns)
         try:
             key = rows.key_of(id)
         except PermanentError:
             return None
-        with target_errors(f"reading {id} in {self._flow.system.name}"):
-            found = session.query(
-                f"select {', '.join(map(quoted, names))} from {self._tables[''].sql} where"  # noqa: S608 - quoted
-                f" {quoted(self._options.key)} = %s",
-                [key],
-            )
+        found = session.query(
+            f"select {', '.join(map(quoted, names))} from {self._tables[''].sql} where"  # noqa: S608 - quoted
+            f" {quoted(self._options.key)} = %s",
+            [key],
+        )
         return {name: _json(value) for name, value in zip(names, found[0], strict=True)} if found else None
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:

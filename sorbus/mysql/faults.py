@@ -19,13 +19,14 @@ _NUMBERS: Mapping[About, frozenset[int]] = {
     About.LOAD: frozenset({1205, 1206, 1213, 1297, 1969, 3024, 3101, 3572}),
     About.REFERENCE: frozenset({1216, 1217, 1451, 1452}),
     About.COLLISION: frozenset({1022, 1062, 1169, 1586}),
-    About.RECORD: frozenset({1048, 1118, 1153, 1162, 1171, 1263, 1264, 1265, 1292, 1300, 1366, 1367, 1364, 1406, 1411,
-                             1416, 1426, 1439, 1441, 1525, 1526, 1561, 1644, 1690, 1748, 1846, 1854, 3140, 3141, 3156,
-                             3157, 3617, 3819, 3903, 4025, 4038}),
+    About.RECORD: frozenset({1048, 1118, 1153, 1162, 1171, 1263, 1264, 1265, 1267, 1270, 1271, 1292, 1300, 1364,
+                             1366, 1367, 1406, 1411, 1416, 1426, 1439, 1441, 1525, 1526, 1561, 1644, 1690, 1748,
+                             1846, 1854, 3140, 3141, 3156, 3157, 3617, 3819, 3903, 4025, 4038}),
 }  # fmt: skip
 """By what they are about; all others may be about the record or about the system.
 
-1047: a node of Galera that has no cluster; 1180, 3100, 3101: a commit that others than the record kept from happening.
+1047: a node of Galera that has no cluster; 1180, 3100, 3101: a commit that others than the record kept from happening;
+1267: an id in letters that the key's character set lacks.
 """
 _OF_FILES = 1000
 """Below it are errors of files and memory (disk full)."""
@@ -34,7 +35,7 @@ _REASONS: Mapping[str, frozenset[int]] = {
     "NumericValueOutOfRange": frozenset({1264, 1690}),
     "InvalidTextRepresentation": frozenset({1265, 1366, 1367}),
     "InvalidDatetimeFormat": frozenset({1292, 1411}),
-    "CharacterNotInRepertoire": frozenset({1300}),
+    "CharacterNotInRepertoire": frozenset({1267, 1270, 1271, 1300}),
     "NotNullViolation": frozenset({1048, 1263, 1364}),
     "UniqueViolation": frozenset({1022, 1062, 1169, 1586}),
     "ForeignKeyViolation": frozenset({1216, 1452}),

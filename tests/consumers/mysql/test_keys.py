@@ -78,6 +78,18 @@ def test_an_id_that_a_key_shows_otherwise_is_refused_at_first(books: Callable[..
         assert list(made.server.root("select * from orders", database=made.database)) == [], id
 
 
+@pytest.mark.parametrize("charset", ["latin1", "ascii", "sjis", "utf8mb3"])
+def test_an_id_in_letters_that_the_key_lacks_ends_no_flow(books: Callable[..., Books], charset: str) -> None:
+    made = opened(books, f"varchar(20) character set {charset}")
+    strange = "日😀"
+    [refused] = made.send(1, **{strange: text("a")})
+    assert refused.error.reason == "CharacterNotInRepertoire"
+    assert len(delete(made, 2, strange)) == 1
+    assert [one.place for one in made.send(3, a=text("a"), **{strange: text("b")}, c=text("c"))] == [1]
+    asked = [Delivery(id.encode(), 9, False, made.schema, text("x"), 0) for id in ("a", strange)]
+    assert [one.action for one in made.consumer.preview_all(asked)] == ["update", "refuse"]
+
+
 def test_a_key_that_cannot_be_compared(books: Callable[..., Books]) -> None:
     with pytest.raises(TransientError, match=r"can't be compared exactly; name another column"):
         opened(books, "float")
