@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from sorbus.connector import BoundSource, BoundSystem, Change, RejectedRecord
 from sorbus.errors import Finding, MapError, PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mysql.catalog import MysqlColumn, MysqlTable, read_mysql_table
-from sorbus.mysql.connection import MysqlConnection, Session
+from sorbus.mysql.connection import MysqlConnection, Session, quoted
 from sorbus.mysql.text_values import READABLE
 from sorbus.producers.mysql.options import MysqlItems, MysqlSource
 from sorbus.producers.mysql.row_images import Image
@@ -23,6 +23,8 @@ from sorbus.schema import SchemaField
 
 _UNLOGGED = {"uuid", "inet4", "inet6"}
 """Types that the log has in a form of their own."""
+_ILLEGAL_MIX = {1267, 1270, 1271}
+"""Collations that the server doesn't compare with each other."""
 Items = Mapping[str, Sequence[Image]]
 """List field -> the rows of its items, in order."""
 
@@ -44,6 +46,12 @@ class ItemsTable(NamedTuple):
     def columns(self) -> list[str]:
         """The columns that are read."""
         return list(dict.fromkeys((*self.options.parent, *self.order, *self.shape.columns)))
+
+    def joined_to(self, table: MysqlTable, key: Sequence[str]) -> str:
+        """`lines c join orders t on ...`: its rows with those of the records."""
+        pairs = zip(self.options.parent, key, strict=True)
+        joined = " and ".join(f"c.{quoted(own)} = t.{quoted(name)}" for own, name in pairs)
+        return f"{self.table.sql} c join {table.sql} t on {joined}"
 
 
 class MysqlCapture:
@@ -207,7 +215,7 @@ def open_captures(
             {part: table for part, table in tables.items() if part},
             (known or {}).get(source.name, {}),
         )
-        faults = capture_faults(capture)
+        faults = capture_faults(capture) or list(_join_faults(session, capture))
         for what, fix in faults:
             find(what, fix)
         if not faults:
@@ -215,6 +223,21 @@ def open_captures(
     if findings:
         raise MapError(findings)
     return captures
+
+
+def _join_faults(session: Session, capture: MysqlCapture) -> Iterator[tuple[str, str]]:
+    """Lists whose parent column the server doesn't compare with the key. pymysql.Error."""
+    from pymysql.err import OperationalError
+
+    for child in capture.children:
+        try:
+            session.query(f"select 1 from {child.joined_to(capture.table, capture.key)} limit 0")  # noqa: S608 - quoted
+        except OperationalError as error:
+            if error.args[0] not in _ILLEGAL_MIX:
+                raise
+            parent, table = ", ".join(child.options.parent), child.table.full_name
+            what = f"{parent} of {table} can't be compared with the key of {capture.table.full_name}: {error.args[1]}"
+            yield what, "let its owner give both columns the same character set and collation"
 
 
 def capture_faults(capture: MysqlCapture) -> list[tuple[str, str]]:

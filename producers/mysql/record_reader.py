@@ -13,6 +13,7 @@ from sorbus.producers.mysql.row_images import Image
 from sorbus.producers.mysql.table_keys import (
     KeyTexts,
     after_clause,
+    key_mark,
     key_parameter,
     key_text,
     sort_expression,
@@ -44,19 +45,18 @@ class RecordReader:
 
     def by_key(self, keys: Iterable[KeyTexts]) -> list[ReadRecord]:
         """Those of the records with these keys that there are, as the server compares keys. pymysql.Error."""
-        columns, parameters, count = self._capture.key_columns, list[object](), 0
+        columns, parameters, marks = self._capture.key_columns, list[object](), list[str]()
         for key in keys:
             try:
                 found = [key_parameter(column, text) for column, text in zip(columns, key, strict=True)]
             except (ValueError, ArithmeticError):
                 continue  # no such column can hold it
             parameters += found
-            count += 1
-        if not count:
+            marks.append(f"({', '.join(key_mark(column, text) for column, text in zip(columns, key, strict=True))})")
+        if not marks:
             return []
         names = ", ".join(f"t.{quoted(column.name)}" for column in columns)
-        marks = f"({', '.join(['%s'] * len(columns))})"
-        return self._records(f"({names}) in ({', '.join([marks] * count)})", parameters)
+        return self._records(f"({names}) in ({', '.join(marks)})", parameters)
 
     def _records(self, rest: str, parameters: Sequence[object]) -> list[ReadRecord]:
         capture = self._capture
@@ -82,8 +82,6 @@ class RecordReader:
         columns = [table.columns[name] for name in child.columns]
         makers = [value_maker(column) for column in columns]
         keys = [f"t.{quoted(name)}" for name in capture.key]
-        own = [f"c.{quoted(name)}" for name in child.options.parent]
-        joined = " and ".join(f"{left} = {right}" for left, right in zip(own, keys, strict=True))
         selected = ", ".join((*(read_expression(column, "c") for column in columns), *keys))
         order = ", ".join(f"c.{quoted(name)}" for name in child.order)
         marks = f"({', '.join(['%s'] * len(keys))})"
@@ -91,7 +89,7 @@ class RecordReader:
             key_parameter(column, key_text(row[column.name])) for row in parents for column in capture.key_columns
         ]
         statement = (
-            f"select {selected} from {table.sql} c join {capture.table.sql} t on {joined}"  # noqa: S608 - quoted
+            f"select {selected} from {child.joined_to(capture.table, capture.key)}"  # noqa: S608 - quoted
             f" where ({', '.join(keys)}) in ({', '.join([marks] * len(parents))}) order by {order}"
         )
         places = {tuple(key_text(row[name]) for name in capture.key): at for at, row in enumerate(parents)}

@@ -38,7 +38,18 @@ def key_parameter(column: MysqlColumn, text: str) -> object:
         return bytes.fromhex(text)
     if column.type in ("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"):
         return int(text)
-    return Decimal(text) if column.type == "decimal" else text
+    if column.type != "decimal":
+        return text
+    if not (number := Decimal(text)).is_finite():
+        raise ValueError(f"{text} is no number that a column keeps")
+    return number
+
+
+def key_mark(column: MysqlColumn, text: str) -> str:
+    """What stands for a key column's parameter: letters that its character set lacks find nothing, and are no error."""
+    if not column.charset or text.isascii():
+        return "%s"
+    return f"convert(%s using {column.charset}) collate {column.collation}"
 
 
 def sort_expression(column: MysqlColumn) -> str:

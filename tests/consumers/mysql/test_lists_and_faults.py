@@ -9,7 +9,7 @@ import pytest
 
 from sorbus.connector import BoundFlow, BoundSource, BoundSystem, Change, Delivery, RejectedDelivery
 from sorbus.consumers.mysql.consumer import MysqlConsumer
-from sorbus.errors import MustWait, TransientError
+from sorbus.errors import MapError, MustWait, TransientError
 from sorbus.mapfile.model import DataType, Flow, System
 from sorbus.producers.mysql.producer import MysqlProducer
 from sorbus.schema import parse_schema
@@ -118,6 +118,61 @@ def test_lists_follow_their_own_tables(orders: Sequence[Orders]) -> None:
     shop.run("begin", "delete from order_lines where order_id = 2", "delete from orders where id = 2", "commit")
     shop.pass_on(1)
     assert shop.delivered() == ([("1", "a")], [("1", "x", 1)])
+
+
+LEGACY = "varchar(20) character set"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "id", "parent", "strange"),
+    [
+        (f"{LEGACY} latin1", "2", f"{LEGACY} utf8mb4", "Ā日本"),
+        (f"{LEGACY} ascii", "2", f"{LEGACY} utf8mb4", "é"),
+        (f"{LEGACY} utf8mb3", "2", f"{LEGACY} utf8mb4", "😀"),
+        (f"{LEGACY} sjis", "2", f"{LEGACY} utf8mb4", "é😀"),
+        (f"{LEGACY} utf8mb4 collate utf8mb4_general_ci", "2", f"{LEGACY} utf8mb4 collate utf8mb4_bin", "é"),
+        ("decimal(5,2)", "2.00", "varchar(20)", "Infinity"),
+        ("decimal(5,2)", "2.00", "varchar(20)", "1e300"),
+        ("int", "2", "varchar(20)", "foo"),
+        ("int", "2", "decimal(30,2)", "1.50"),
+        ("date", "2024-01-01", "varchar(20)", "foo"),
+        ("time", "10:00:00", "varchar(20)", "foo"),
+        ("bit(4)", "2", "int", "-3"),
+        ("varbinary(10)", "2", "varchar(20)", "zz"),
+    ],
+)
+def test_a_line_whose_parent_can_be_no_record(
+    mariadb_server: Mariadb, mariadb: Callable[..., str], key: str, id: str, parent: str, strange: str
+) -> None:
+    shop = mariadb(
+        f"create table orders (id {key} primary key, customer varchar(40) not null)",
+        f"create table order_lines (order_id {parent} not null, place int not null, sku varchar(20) not null,"
+        " count bigint not null, primary key (order_id, place))",
+        f"insert into orders values ({id if 'bit' in key else repr(id)}, 'a')",
+    )
+    orders = Orders(mariadb_server, shop, mariadb())
+    try:
+        orders.pass_on(1)
+        mariadb_server.many(shop, "insert into order_lines values (%s, 1, 'x', 1)", [[strange]])
+        orders.run("update orders set customer = 'b'")
+        assert orders.pass_on(1) == []
+        assert mariadb_server.root("select customer from orders", database=orders.books) == [("b",)]
+    finally:
+        orders.close()
+
+
+@pytest.mark.slow
+def test_lists_whose_parent_column_the_server_does_not_compare_with_the_key(
+    mariadb_server: Mariadb, mariadb: Callable[..., str]
+) -> None:
+    shop = mariadb(
+        "create table orders (id varchar(20) collate utf8mb4_general_ci primary key, customer varchar(40) not null)",
+        "create table order_lines (order_id varchar(20) collate utf8mb4_unicode_ci not null, place int not null,"
+        " sku varchar(20) not null, count bigint not null)",
+    )
+    with pytest.raises(MapError, match=r"order_id of .*order_lines can't be compared with the key"):
+        Orders(mariadb_server, shop, mariadb())
 
 
 @pytest.mark.slow
