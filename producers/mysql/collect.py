@@ -196,9 +196,9 @@ class LogCollector:
             )
         if self._is_skipped and state.is_mariadb and begun.gtid != state.last:
             raise LostPosition(
-                f"transaction {begun.gtid} comes after {state.last or state.gtids} and has a lower number: two servers"
-                " write in one domain, so that what was read and what wasn't look alike. Let an administrator run `SET"
-                " GLOBAL gtid_strict_mode = ON;`, or give each server its own gtid_domain_id"
+                f"transaction {begun.gtid} is none of those that were read, and {state.gtids} are past its number: the"
+                " log has another history since a failover, or two servers write in one domain. Against the second, let"
+                " an administrator run `SET GLOBAL gtid_strict_mode = ON;`, or give each its own gtid_domain_id"
             )
         self._row_events, self._done = 0, state.done if state.transaction == begun.gtid else 0
         self._fresh = frozenset(name for name, seen in state.fresh.items() if begun.gtid in seen)

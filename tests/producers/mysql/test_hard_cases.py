@@ -220,6 +220,25 @@ def test_numbers_that_go_back_within_a_domain_are_not_taken_for_read(
     assert "two servers write in one domain" in lost(tape)
 
 
+def test_a_failover_to_a_server_that_went_on_without_the_last_transaction(
+    shop: Callable[..., InMemoryBus], mariadb_server: Mariadb
+) -> None:
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    run(tape, "insert into thing values ('b', 'b', 2)")
+    until(tape, a=thing("a", 1), b=thing("b", 2))
+    tape.crash()
+    [(last,)] = mariadb_server.root("select @@gtid_binlog_pos")
+    number = int(str(last).rpartition("-")[2])
+    end_dumps(mariadb_server)
+    mariadb_server.root("reset master")
+    run(tape, "set sql_log_bin = 0", "delete from thing where id = 'b'")
+    run(tape, f"set gtid_seq_no = {number - 1}", "update thing set count = 5")
+    run(tape, "set server_id = 77", f"set gtid_seq_no = {number}", "insert into thing values ('c', 'c', 3)")
+    assert "another history since a failover" in lost(tape)
+
+
 @pytest.mark.parametrize("may_ask", [True, False])
 def test_a_replica_that_does_not_log_what_it_gets_is_refused(
     shop: Callable[..., InMemoryBus], mariadb_server: Mariadb, may_ask: bool
