@@ -88,10 +88,17 @@ class Session:
     ) -> None:
         """TransientError: it is unreachable; AuthError: it rejects us. `many_statements`: for `execute_each`."""
         self._doing = f"connecting for {purpose}"
-        with mysql_errors(self._doing):
-            self.raw = _connect(
-                connection, purpose, autocommit=autocommit, answer_within=answer_within, many_statements=many_statements
-            )
+        try:
+            with mysql_errors(self._doing):
+                self.raw = _connect(
+                    connection, purpose, autocommit=autocommit, answer_within=answer_within,
+                    many_statements=many_statements,
+                )  # fmt: skip
+        except RuntimeError as error:  # of a way to log in for which the client library lacks a package
+            raise AuthError(
+                f"{self._doing}: {error}. Install it where Sorbus runs, or let an administrator give our user"
+                " another authentication plugin"
+            ) from error
 
     def query(self, statement: str, parameters: Sequence[object] | None = None) -> list[Row]:
         """The rows of a statement, in which %% is a per cent sign. pymysql.Error."""
@@ -160,6 +167,7 @@ def _connect(
         read_timeout=answer_within,
         write_timeout=60,
         ssl=connection.tls_context(),
+        ssl_disabled=connection.tls == "off",
         program_name=f"sorbus {purpose}",
         max_allowed_packet=1 << 30,
         client_flag=MULTI_STATEMENTS if many_statements else 0,
