@@ -88,10 +88,10 @@ def ends_of(cascades: Iterable[Cascade], start: TableName) -> set[TableName]:
     return reached - {start}
 
 
-def read_writers(session: Session) -> Writers:
-    """What a statement that isn't logged as rows may write through. pymysql.Error."""
+def read_writers(session: Session, databases: Iterable[str]) -> Writers:
+    """What a statement that isn't logged as rows may write through. `databases`: of captured tables. pymysql.Error."""
     indirect = tuple((str(schema), str(name)) for query in _INDIRECT for schema, name in session.query(query))
-    if not sees_triggers(session):
+    if not sees_triggers(session, databases):
         return Writers(indirect, None)
     rows = session.query(
         "select event_object_schema, event_object_table, action_statement from information_schema.triggers"

@@ -214,7 +214,7 @@ class MysqlProducer(MysqlDiscovery):
         assert state is not None
         with mysql_errors(f"opening {self._system.name}"):
             dependents = read_dependents(session, table_names(self._captures))
-            captured = Captured(self._captures, dependents, read_writers(session))
+            captured = Captured(self._captures, dependents, self._writers())
             charsets = read_charsets(session)
         start = state.before if state.before is not None and str(state.before) else state.gtids
         self._stream = LogStream(self._connection, self._system.name, self._system.topic_prefix, start)
@@ -298,7 +298,7 @@ class MysqlProducer(MysqlDiscovery):
     def _writers(self) -> Writers:
         assert self._session is not None
         with mysql_errors(f"looking at the views and triggers of {self._system.name}"):
-            return read_writers(self._session)
+            return read_writers(self._session, {database for database, _ in table_names(self._captures)})
 
     def confirm(self, position: Position) -> None:
         """The server keeps its log for as long as it is set to, whatever has been read."""

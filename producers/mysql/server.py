@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import sorbus.producers.mysql.gtids as sets
@@ -17,6 +17,8 @@ _VARIABLES = (
     "log_replica_updates", "read_only",
 )  # fmt: skip
 _IN_FILE = "in the server's configuration file, under [mysqld], and restart it"
+_GRANT = re.compile(r"grant (.*?) on (\*|`(?:[^`]|``)+`)\.\* to ", re.IGNORECASE)
+_SEES = re.compile(r"\btrigger\b|\ball privileges\b", re.IGNORECASE)
 _UNKNOWN = {1064, 1054, 1109, 1227}
 """What a server answers to a statement, column or table that it doesn't know, and to one that needs a privilege."""
 
@@ -106,10 +108,11 @@ def _grant_faults(session: Session, server: MysqlServer) -> Iterator[ServerFault
         )
 
 
-def sees_triggers(session: Session) -> bool:
-    """Whether our user has a right without which a server lists no triggers. pymysql.Error."""
-    grants = [str(row[0]).upper().partition(" ON *.*") for row in session.query("show grants")]
-    return any(where and re.search(r"\bTRIGGER\b|\bALL PRIVILEGES\b", rights) for rights, where, _ in grants)
+def sees_triggers(session: Session, databases: Iterable[str]) -> bool:
+    """Whether our user has the right without which a server lists no triggers, in all of these. pymysql.Error."""
+    granted = [found for row in session.query("show grants") if (found := _GRANT.match(str(row[0])))]
+    where = {found[2].replace("\\", "").replace("``", "`").lower() for found in granted if _SEES.search(found[1])}
+    return "*" in where or {f"`{name.lower()}`" for name in databases} <= where
 
 
 def _replica_faults(session: Session, server: MysqlServer) -> Iterator[ServerFault]:

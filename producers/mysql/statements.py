@@ -161,12 +161,12 @@ def moves_tables(text: str) -> bool:
 
 def names_column(clause: str, column: str) -> bool:
     """Whether a clause names a column; case is ignored."""
-    return re.search(rf"(?<![\w$]){re.escape(column.lower())}(?![\w$])", clause.lower()) is not None
+    return re.search(rf"(?<![\w$]){re.escape(column.lower())}(?![\w$])", clause.lower().replace("``", "`")) is not None
 
 
 def names_table(text: str, database: str, table: str, current: str) -> bool:
     """Whether a statement's text names a table, or its database as a whole; case is ignored."""
-    lower, wanted = text.lower(), table.lower()
+    lower, wanted = text.lower().replace("``", "`"), table.lower()
     if wanted in lower and re.search(rf"(?<![\w$]){re.escape(wanted)}(?![\w$])", lower):
         return True
     if _UNREAD in text and not (table.isascii() and database.isascii()):

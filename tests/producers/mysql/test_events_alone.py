@@ -13,7 +13,7 @@ from pymysqlreplication.gtid import GtidSet
 
 from sorbus.producers.mysql.gtids import MariadbGtids, MysqlGtids
 from sorbus.producers.mysql.log_events import BadEvent, LogGtid, Other, Unreadable, inflated, read_event
-from sorbus.producers.mysql.statements import effect_of, names_table
+from sorbus.producers.mysql.statements import effect_of, names_column, names_table
 
 SERVERS = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "57b70f4e-20d3-11e5-a393-4a63946f7eac")
 NUMBERS = st.lists(st.tuples(st.sampled_from(SERVERS), st.integers(1, 60)), min_size=1, max_size=40)
@@ -84,6 +84,8 @@ def test_which_table_a_statement_is_about() -> None:
     assert effect_of("replace into percona.checksums select * from t", "s").tables == (("percona", "checksums"),)
     assert names_table("delete from `T` where 1", "s", "t", "s")
     assert not names_table("delete from tt where 1", "s", "t", "s")
+    assert names_table("alter table `a``b` engine = InnoDB", "s", "a`b", "s")
+    assert names_column("modify `a``b` int", "a`b")
     assert names_table("drop database s", "s", "t", "x")
     assert names_table("create or replace schema s", "s", "t", "x")
     assert names_table("drop table `gr\ufffd\ufffde`", "s", "größe", "s")

@@ -80,6 +80,23 @@ def test_what_a_statement_writes_through(
     until(tape, a=thing("a", 5))
 
 
+@pytest.mark.parametrize("right", ["trigger", "all"])
+def test_a_statement_is_its_own_tables_alone_for_who_sees_their_triggers(
+    shop: Callable[..., InMemoryBus], right: str
+) -> None:
+    tape = granted(shop(THINGS, "create table other (id int primary key)"), RIGHTS)
+    source = tape.source
+    assert isinstance(source, Shop)
+    name = source.database.replace("_", "\\_") if right == "all" else source.database
+    source.server.root(f"grant {right} on `{name}`.* to {source.connection['user']}@'127.0.0.1'")
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    run(tape, "set binlog_format = statement", "delete from other", "insert into other values (1)")
+    run(tape, "insert into thing values ('b', 'b', 2)")
+    until(tape, a=thing("a", 1), b=thing("b", 2))
+    assert [id for id, _ in tape.events] == ["a", "b"], "everything was read again"
+
+
 @pytest.mark.parametrize("rights", [RIGHTS, f"{RIGHTS}, trigger"])
 def test_a_statement_in_another_database_is_not_ours(
     shop: Callable[..., InMemoryBus], mariadb: Callable[..., str], mariadb_server: Mariadb, rights: str
