@@ -16,6 +16,7 @@ from sorbus.mapping.convert import converter
 from sorbus.mapping.default import encoded_default
 from sorbus.mapping.filters.moment import placed
 from sorbus.mapping.rule import RuleError
+from sorbus.mysql.catalog import MysqlColumn
 from sorbus.producers.mysql.options import MysqlSource
 from sorbus.schema import FieldType, SchemaField
 
@@ -34,14 +35,14 @@ class MappedRows:
         fields: Sequence[SchemaField],
         assignments: Iterable[Assignment],
         options: MysqlSource,
-        columns: Iterable[str],
+        columns: Mapping[str, MysqlColumn],
         once: Iterable[str] = (),
     ) -> None:
         """`columns`: those that the table has; `once`: those that it had when it was captured before."""
-        known, had = set(columns), set(once)
+        had = set(once)
         by_field = {each.into: each for each in assignments}
         self.names = [field.name for field in fields]
-        self._steps = [_Step(field, by_field.get(field.name), options, known, had) for field in fields]
+        self._steps = [_Step(field, by_field.get(field.name), options, columns, had) for field in fields]
         self.columns = sorted({name for step in self._steps for name in step.columns})
         """The columns that are read."""
 
@@ -58,24 +59,27 @@ class _Step:
         field: SchemaField,
         assignment: Assignment | None,
         options: MysqlSource,
-        known: set[str],
+        columns: Mapping[str, MysqlColumn],
         once: set[str],
     ) -> None:
         self.field, self._assignment = field, assignment
         self._avro, self._unfilled = encoder(field.type), encoded_default(field)
         self._convert = converter(field.type)
         self._prepare: Callable[[object], object] = partial(_prepared, field.type, options)
+        column = columns.get(assignment.source or "") if assignment is not None else None
+        if column is not None and column.type == "set" and field.type.kind == "array":
+            self._prepare = _labels
         named = set[str]()
         if assignment is not None:
             named = {
                 *([assignment.source] if assignment.source else []),
                 *(assignment.rule.uses if assignment.rule else ()),
             }
-        gone = named - known
+        gone = named - columns.keys()
         is_same_name = assignment is not None and assignment.row is None
         self._gone = sorted(gone & once if is_same_name else gone)
         self.is_filled = assignment is not None and not (is_same_name and gone)
-        self.columns = named & known
+        self.columns = named & columns.keys()
 
     def encode(self, row: Mapping[str, object]) -> bytes:
         assignment = self._assignment
@@ -136,10 +140,15 @@ def _prepared(kind: FieldType, options: MysqlSource, value: object) -> object:
                 )
             return placed(value, options.time_zone or "")
     if kind.kind in ("map", "record", "array") and isinstance(value, str):
-        if kind.kind == "array" and not value.lstrip().startswith("["):
-            return value.split(",") if value else []  # a set's labels
+        if kind.kind == "array" and not value:
+            return []
         return json.loads(value, parse_float=Decimal)
     return value
+
+
+def _labels(value: object) -> object:
+    """A set's labels, which have no commas."""
+    return str(value).split(",") if value else None if value is None else []
 
 
 def _is_date(text: str) -> bool:
