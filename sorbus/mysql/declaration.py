@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from sorbus.errors import AuthError
 from sorbus.mysql.connection import Session, quoted
+from sorbus.mysql.faults import number_of
 
 TableName = tuple[str, str]
 """Database and table."""
-_GONE = 1146
+_GONE, _DENIED = 1146, {1044, 1142}
 _NAME = r"`(?:[^`]|``)+`"
 _NAMES = rf"\((?:{_NAME}(?:,\s*)?)+\)"
 _FOREIGN_KEY = re.compile(
@@ -41,14 +43,19 @@ class Declaration(NamedTuple):
 
 
 def read_declaration(session: Session, name: TableName) -> Declaration | None:
-    """None if there is no such table. pymysql.Error, also where our user may not read it."""
-    from pymysql.err import ProgrammingError
+    """None if there is no such table. AuthError where our user may not read it; pymysql.Error."""
+    from pymysql.err import MySQLError
 
     try:
         [(_, text, *_)] = session.query(f"show create table {quoted(*name)}")
-    except ProgrammingError as error:
-        if error.args[0] == _GONE:
+    except MySQLError as error:
+        if number_of(error) == _GONE:
             return None
+        if number_of(error) in _DENIED:
+            raise AuthError(
+                f"our user may not read {'.'.join(name)}, with whose rows a foreign key lets the server change captured"
+                f" ones: let an administrator run `GRANT SELECT ON {quoted(*name)} TO` it"
+            ) from error
         raise
     return declaration_of(str(text), name[0])
 

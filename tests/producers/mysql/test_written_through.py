@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
+from sorbus.errors import AuthError
 from tests.mariadb import PASSWORD, Mariadb
 from tests.producers.mysql.test_hard_cases import CASCADES, THINGS, Shop, run, shop, thing, until
 
@@ -39,6 +40,15 @@ def test_cascades_are_found_by_who_may_only_read(shop: Callable[..., InMemoryBus
     until(tape, b=thing("b", 2), c=thing("c", 3))
     run(tape, "delete from holder where id = 2")
     until(tape, c=thing("c", 3))
+
+
+def test_a_parent_that_our_user_may_not_read_is_named(shop: Callable[..., InMemoryBus]) -> None:
+    tape = granted(shop(*CASCADES), RIGHTS.removeprefix("select, "))
+    source = tape.source
+    assert isinstance(source, Shop)
+    source.server.root(f"grant select on `{source.database}`.thing to {source.connection['user']}@'127.0.0.1'")
+    with pytest.raises(AuthError, match=r"may not read .*\.parent, .*GRANT SELECT ON"):
+        until(tape)
 
 
 def test_a_cascade_by_a_column_that_the_log_cannot_show(shop: Callable[..., InMemoryBus]) -> None:
