@@ -103,7 +103,10 @@ class WaitingStore:
             cursor.executemany(_statement("put"), rows)
 
     def take(self, most: int) -> list[Due]:
-        """Those that are due, the longest waiting first; reserved for this process for LEASE seconds."""
+        """Those that are due, those not tried for the longest time before others; in the order in which they came.
+
+        They are reserved for this process for LEASE seconds.
+        """
         rows = self._state.run(_statement("take"), {**self._of, "most": most, "lease": LEASE})
         return sorted((_due(row) for row in rows), key=lambda due: due.since)
 

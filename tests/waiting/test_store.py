@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, given, settings
@@ -72,6 +73,32 @@ def test_a_record_whose_need_can_not_be_seen_is_tried_after_a_pause_and_gives_up
     while not first.is_over:
         room.put([HeldBack(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
         first = taken()
+
+
+def test_many_records_that_must_wait_longer_keep_no_other_back(state: State) -> None:
+    room = room_of(state)
+
+    def unseen(key: str) -> HeldBack:
+        return HeldBack(event(key, 1), "reference", [], "its need can't be seen")
+
+    room.put([unseen(f"early {number}") for number in range(20)], limit=3600)
+    room.put([unseen("late")], limit=3600)
+    tries, deadline = Counter[str](), time.monotonic() + 20
+    while not tries["late"]:
+        assert time.monotonic() < deadline, f"only these are ever tried: {tries}"
+        found = [due.event.key.decode() for due in room.take(5)]
+        tries.update(found)
+        room.put([unseen(key) for key in found], limit=3600)
+    assert max(tries.values()) <= 2, "each has its turn"
+
+
+def test_what_a_record_needs_is_looked_for_in_the_system_that_its_flow_goes_to_now(state: State) -> None:
+    needed = HeldBack(event("17", 5), "reference", [("customer", "4711", "customers")], "x")
+    for system in ("books", "ledger"):
+        room = WaitingStore(state, "invoices", "invoice", system)
+        room.put([needed], limit=60)
+    Crosswalk(state, "ledger", "customer", "customers").link("4711", "c-1", 1, None)
+    assert [due.event.key for due in room.take(10)] == [b"17"]
 
 
 def test_only_the_newest_state_waits_and_what_has_landed_does_not(state: State) -> None:

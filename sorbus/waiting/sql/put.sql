@@ -5,9 +5,9 @@ values (%(flow)s, %(key)s, %(version)s, %(data_type)s, %(system)s, %(why)s, %(ne
         %(header_names)s::text[], %(header_values)s::bytea[], %(topic)s, %(partition)s, %(offset)s, now(),
         now() + make_interval(secs => %(limit)s), now() + make_interval(secs => %(pause)s))
 on conflict (flow, key) do update
-   set version = excluded.version, why = excluded.why, needs = excluded.needs, message = excluded.message,
-       frame = excluded.frame, header_names = excluded.header_names, header_values = excluded.header_values,
-       topic = excluded.topic, partition = excluded.partition, "offset" = excluded."offset",
+   set version = excluded.version, system = excluded.system, why = excluded.why, needs = excluded.needs,
+       message = excluded.message, frame = excluded.frame, header_names = excluded.header_names,
+       header_values = excluded.header_values, topic = excluded.topic, partition = excluded.partition, "offset" = excluded."offset",
        since = case when w.why = excluded.why then w.since else excluded.since end,
        until = case when w.why = excluded.why then w.since + (excluded.until - excluded.since) else excluded.until end,
        next_at = now() + least(%(most_pause)s, greatest(%(pause)s, extract(epoch from now() - w.since) / 2))

@@ -1,5 +1,6 @@
 -- Those that may go on now: what they need is there, their time is up, or somebody woke them. Nobody else takes them
--- for a while. Of those whose need can't be seen all are taken when one is: they may need each other.
+-- for a while. Of those whose need can't be seen all are taken when one is: they may need each other; those whose turn
+-- it is come first, so that many which have to wait longer keep no other back.
 with due as (
     select w.flow, w.key
       from waiting w
@@ -17,7 +18,7 @@ with due as (
                                = (w.system, need ->> 0, need ->> 1, 'linked')
                            -- those from before links were of a resource name none
                            and c.resource = coalesce(need ->> 2, c.resource))))
-     order by w.since
+     order by w.next_at, w.since
      limit %(most)s
        for update skip locked
 )
