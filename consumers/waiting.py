@@ -14,7 +14,7 @@ from sorbus.drift.watch import has_state
 from sorbus.errors import MustWait, PermanentError, SorbusError, TransientError
 from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
-from sorbus.state.database import State
+from sorbus.state.database import State, is_not_made
 from sorbus.timing.duration import parse_duration
 from sorbus.waiting.events import held, message_of
 from sorbus.waiting.store import Due, HeldBack, WaitingStore
@@ -34,34 +34,45 @@ class FlowWaiting:
     """
 
     def __init__(self, flow: BoundFlow, privacy: Privacy, state: State | None = None) -> None:
-        self._flow, self._privacy = flow, privacy
+        self._flow, self._id, self._privacy = flow, flow.flow.id, privacy
         self._limit = parse_duration(flow.flow.wait_limit)
         self._store: WaitingStore | None = WaitingStore(
-            state or State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
+            state or State.of(flow.system.topic_prefix), self._id, flow.flow.data_type, flow.system.name
         )
         kind = flow.system.system.kind
         self._is_needed = kind in _MAY_WAIT or flow.flow.on_incomplete != "pass"
         self._due: dict[int, Due] = {}
         self._look_at = 0.0
         self._may_hold = True
+        self._is_awake = False
+        """Whether all that waited at the start have been made due."""
 
     def open(self) -> None:
-        """Has all that wait be tried: the map may be another one by now. TransientError."""
+        """Has all that wait be tried: the map may be another one by now. TransientError.
+
+        A flow whose records seldom wait goes on while the state can't be reached, and has them tried once it can.
+        """
         if self._store is None:
             return
+        if not (self._is_needed or has_state(Settings())):
+            self._store = None
+            return
         try:
-            is_used = self._is_needed or has_state(Settings())
-            count = self._store.wake() if is_used else 0
-            self._may_hold = self._is_needed or bool(count)
-            if count:
-                _log.info("%d records of flow %s wait; they are tried again", count, self._flow.flow.id)
+            self._wake(self._store)
         except SorbusError as error:
             if self._is_needed:
                 raise
-            is_used = False
-            _log.debug("flow %s can't hold waiting records: %s", self._flow.flow.id, error)
-        if not is_used:
+            if isinstance(error, TransientError) and not is_not_made(error):
+                _log.warning("flow %s can't look at the records that wait, and tries again: %s", self._id, error)
+                return
+            _log.warning("flow %s defers nothing, what should wait becomes a dead letter: %s", self._id, error)
             self._store = None
+
+    def _wake(self, store: WaitingStore) -> None:
+        count = store.wake()
+        self._is_awake, self._may_hold = True, self._is_needed or bool(count)
+        if count:
+            _log.info("%d records of flow %s wait; they are tried again", count, self._id)
 
     def look(self) -> None:
         """Another process may have let records in."""
@@ -76,13 +87,15 @@ class FlowWaiting:
         if self._store is None or not self._may_hold or now < self._look_at:
             return []
         try:
+            if not self._is_awake:
+                self._wake(self._store)
             found = self._store.take(most)
             self._may_hold = self._is_needed or bool(found) or not self._store.is_empty()
         except TransientError as error:
             if self._is_needed:
                 raise
             found = []
-            _log.warning("flow %s can't look at the records that wait: %s", self._flow.flow.id, error)
+            _log.warning("flow %s can't look at the records that wait: %s", self._id, error)
         self._look_at = now + max(LOOK, (time.monotonic() - now) / _SHARE)
         if len(found) == most:
             self._look_at = now
@@ -107,7 +120,7 @@ class FlowWaiting:
         if waits and self._store is not None:
             self._store.put(waits, limit=self._limit)
             self._may_hold = True
-            _log.info("%d records of flow %s wait: %s", len(waits), self._flow.flow.id, waits[0].message)
+            _log.info("%d records of flow %s wait: %s", len(waits), self._id, waits[0].message)
         return others
 
     def settle(self, taken: DecodedBatch, waits: Sequence[Message]) -> None:
@@ -131,9 +144,13 @@ class FlowWaiting:
     def _given_up(self, error: MustWait) -> PermanentError:
         if error.refused is not None:
             return error.refused
+        told = f"{error}; it has waited for {self._flow.flow.wait_limit}"
+        if not error.needs:
+            then = f"{told}. Once that is put right, `sorbus dlq requeue` it"
+            return PermanentError(then, reason="reference", field=error.field, rule=error.rule)
         (data_type, other, *_), system = error.needs[0], self._flow.system.name
         return PermanentError(
-            f"{error}; it has waited for {self._flow.flow.wait_limit}. See why {data_type} {other} doesn't reach"
+            f"{told}. See why {data_type} {other} doesn't reach"
             f" {system} (`sorbus dlq list`, `sorbus waiting`, the record at its owner), then `sorbus dlq requeue` this",
             reason="reference",
             field=error.field,

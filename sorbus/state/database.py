@@ -169,6 +169,11 @@ def _check(connection: Connection) -> None:
         ConnectionPool.check_connection(connection)
 
 
+def is_not_made(error: SorbusError) -> bool:
+    """Whether it says that the state was never made, or not as this release needs it."""
+    return isinstance(error.__cause__, _NOT_MADE)
+
+
 def schema_of(prefix: str) -> str:
     """The schema that holds the state of the map with this topic prefix."""
     return f"sorbus_{re.sub(r'[^a-z0-9]', '_', prefix.lower())}" if prefix else "sorbus"

@@ -1,0 +1,95 @@
+"""A flow's waiting records: given up in words whatever they need, and tried again whenever the state comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+import pytest
+from confluent_kafka import Message
+
+from sorbus.consumers.waiting import FlowWaiting
+from sorbus.errors import MustWait, PermanentError, TransientError
+from sorbus.privacy.errors import flow_privacy
+from sorbus.state import State
+from tests.consumers.gadgets import Writer, flow_into, gadget
+
+NEEDS: dict[str, tuple[MustWait, str]] = {
+    "a record": (
+        MustWait("gadget 1 isn't there", why="reference", needs=[("gadget", "1", "gadgets")]),
+        r"isn't there; it has waited for 1s\. See why gadget 1 doesn't reach books",
+    ),
+    "something that can't be seen": (
+        MustWait("the producer doesn't run", why="reference"),
+        r"doesn't run; it has waited for 1s\. Once that is put right, `sorbus dlq requeue`",
+    ),
+    "something, with the error of its dead letter": (
+        MustWait("it is locked", why="reference", refused=PermanentError("it stays locked", reason="refused")),
+        "it stays locked",
+    ),
+}
+MakeWaiting = Callable[..., FlowWaiting]
+
+
+@pytest.fixture
+def make_waiting(state: State, monkeypatch: pytest.MonkeyPatch) -> MakeWaiting:
+    monkeypatch.setenv("SORBUS_DATABASE", "postgresql://configured")
+
+    def make(**update: object) -> FlowWaiting:
+        bound = flow_into("postgresql://nowhere")
+        bound = replace(bound, flow=bound.flow.model_copy(update=update))
+        return FlowWaiting(bound, flow_privacy(bound, lambda _: bound.schema, {}), state)
+
+    return make
+
+
+def message(id: str) -> Message:
+    value, headers = Writer().event(id, 1, gadget("x"))
+    return Message(topic="gadget", partition=0, offset=1, key=id.encode(), value=value, headers=list(headers))
+
+
+def due(waiting: FlowWaiting) -> list[Message]:
+    """Those to be tried next."""
+    deadline = time.monotonic() + 30
+    while not (found := waiting.due(10)):
+        assert time.monotonic() < deadline, "nothing is ever tried again"
+    return found
+
+
+@pytest.mark.parametrize("need", NEEDS)
+def test_what_waited_too_long_is_a_dead_letter_that_says_why(make_waiting: MakeWaiting, need: str) -> None:
+    error, words = NEEDS[need]
+    waiting = make_waiting(wait_limit="1s")
+    waiting.open()
+    assert waiting.admit([(message("1"), error)]) == []
+    while not (dead := waiting.admit([(one, error) for one in due(waiting)])):
+        pass
+    ((_, told),) = dead
+    assert not isinstance(told, MustWait)
+    with pytest.raises(PermanentError, match=words):
+        raise told
+
+
+def test_what_waits_is_tried_again_although_the_state_was_away_at_the_start(
+    make_waiting: MakeWaiting, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = NEEDS["something that can't be seen"][0]
+    before = make_waiting()
+    before.open()
+    before.admit([(message("1"), error)])
+
+    def away(*_: object) -> NoReturn:
+        raise TransientError("the state is away")
+
+    waiting = make_waiting()
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "run", away)
+        waiting.open()
+        assert waiting.due(10) == []
+    assert waiting.admit([(message("2"), error)]) == [], "it waits, and is no dead letter"
+    tried: set[object] = set()
+    while len(tried) < 2:
+        tried |= {one.key() for one in due(waiting)}
+    assert tried == {b"1", b"2"}
