@@ -37,6 +37,7 @@ from sorbus.http_api.silence import silently
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher, Verdict
+from sorbus.state.storable import storable
 
 _STEPS = 10
 _UNHEARD = 20
@@ -102,7 +103,8 @@ class Deliverer:
             wanted = None if delivery.deleted else self._make(delivery)
         except SorbusError:
             return frozenset()  # delivering it says why
-        return frozenset(f"match {key} {form}" for key, form in self._finder.forms(wanted)) if wanted else frozenset()
+        forms = self._finder.forms(wanted) if wanted else ()
+        return frozenset(storable(f"match {key} {form}") for key, form in forms)
 
     def deliver(self, delivery: Delivery, *, again: bool = False) -> None:
         """Brings the record up to date there. All errors of the interface; what was done so far is noted."""

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import MustWait, PermanentError
+from sorbus.event import id_fault
 from sorbus.identity.crosswalk import Crosswalk, Link, place
+from sorbus.mapping.errors import shown
 from sorbus.mapping.id_lookup import ids_from
 from sorbus.state.database import State
 
@@ -55,7 +57,8 @@ class References:
         def find(data_type: str, id: str, resource: str) -> str:
             key = data_type, id, self._resource(data_type, resource)
             if key not in self._links:
-                new.add(key)
+                if not _fault(id):
+                    new.add(key)
                 return id
             link = self._links[key]
             return id if link is None else link.external_id or id
@@ -90,6 +93,11 @@ class References:
         return known[0]
 
     def _found(self, data_type: str, id: str, resource: str) -> str:
+        if fault := _fault(id):
+            raise PermanentError(
+                f"{data_type} {shown(id)} can't be a record: its id {fault}; correct the reference in its source",
+                reason="reference",
+            )
         key = data_type, id, self._resource(data_type, resource)
         if key not in self._links:
             self._look([key])
@@ -102,3 +110,8 @@ class References:
             why="reference",
             needs=[key],
         )
+
+
+def _fault(id: str) -> str:
+    """What is wrong with an id that no record can have; "" if one can."""
+    return id_fault(id.encode("utf-8", "surrogatepass"))

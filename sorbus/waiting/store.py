@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from sorbus.audit import AuditTrail
 from sorbus.state.database import State
+from sorbus.state.storable import storable
 
 Why = Literal["reference", "incomplete"]
 LEASE = 30.0
@@ -130,8 +131,8 @@ class WaitingStore:
             "key": event.key,
             "version": event.version,
             "why": held.why,
-            "needs": Jsonb([list(need) for need in held.needs]),
-            "message": held.message.replace("\0", ""),
+            "needs": Jsonb([list(map(storable, need)) for need in held.needs]),
+            "message": storable(held.message),
             "frame": event.frame,
             "header_names": [name for name, _ in event.headers],
             "header_values": [value for _, value in event.headers],

@@ -127,6 +127,19 @@ def test_references_of_a_batch_are_one_question_and_become_the_applications_own_
     assert {one["city"] for one in house.faulty.contacts().values()} == {"place-1", None}
 
 
+@pytest.mark.parametrize("id", ["a\0b", "\0"])
+def test_a_reference_that_no_record_can_have_is_refused_and_holds_nothing_else(
+    house: House, state: State, id: str
+) -> None:
+    rows = [("name", "contacts.name", ""), ("city", "contacts.city", 'value | id_in("place")')]
+    consumer = house.opened(replace(house.flow(rows=rows, on_duplicate="create"), resources={"place": ("places",)}))
+    Crosswalk(state, "desk", "place", "places").link("k", "place-1", 1, None)
+    done = house.deliver(consumer, event("1", 1, contact("Ada", city="k")), event("2", 1, contact("Bo", city=id)))
+    assert {one["city"] for one in house.faulty.contacts().values()} == {"place-1"}
+    assert {place: (one.reason, one.field) for place, one in done.refused.items()} == {1: ("reference", "city")}
+    assert not isinstance(done.refused[1], MustWait)
+
+
 def test_a_column_that_must_have_a_value_holds_back_what_has_none(make_database: Callable[[str], str]) -> None:
     dsn = make_database("create table gadgets (id text primary key, name text not null, note text not null)")
     bound = flow_into(dsn, existing=True, key="id", rows=[("name", "gadgets.name", ""), ("note", "gadgets.note", "")])

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -99,6 +100,13 @@ def test_what_a_record_needs_is_looked_for_in_the_system_that_its_flow_goes_to_n
         room.put([needed], limit=60)
     Crosswalk(state, "ledger", "customer", "customers").link("4711", "c-1", 1, None)
     assert [due.event.key for due in room.take(10)] == [b"17"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half of \ud83d"])
+def test_whatever_is_said_of_a_record_it_waits(state: State, text: str) -> None:
+    room = room_of(state)
+    room.put([HeldBack(event("17", 5), "reference", [("customer", text)], f"{text} is locked"), needs("18", 5)], limit=9)
+    assert [one.id for one in waiting(state)] == ["17", "18"]
 
 
 def test_only_the_newest_state_waits_and_what_has_landed_does_not(state: State) -> None:

@@ -188,3 +188,12 @@ def test_what_the_application_has_of_a_record_is_shown_as_it_means(house: House)
     assert len(house.faulty.writes) == asked
     house.faulty.remove(external_id)
     assert consumer.look("c1") is None
+
+
+@pytest.mark.parametrize("field", ["name", "email", "tax_number", "city"])
+def test_a_zero_byte_in_a_value_concerns_its_record_alone(house: House, field: str) -> None:
+    """Also in a value that records are matched by, which PostgreSQL's text can't hold."""
+    consumer = house.opened()
+    odd = contact("Ada") | {field: "1\0"}
+    house.deliver(consumer, event("c1", 1, odd), event("c2", 1, contact("Bob", tax_number="DE2")))
+    assert "Bob" in house.faulty.contacts("name")
