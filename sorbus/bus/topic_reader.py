@@ -14,7 +14,7 @@ from sorbus.bus.committed import CommittedPosition, lost_since
 from sorbus.bus.kafka import admin, as_error, kafka_errors, offset_of, partition_of, topic_reader
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
-from sorbus.errors import AuthError, LostPosition, TransientError
+from sorbus.errors import AuthError, LostPosition, SorbusError, TransientError
 from sorbus.settings import Settings
 
 _AT_ONCE = 2000
@@ -85,6 +85,7 @@ class TopicReader:
         )
         parts = [TopicPartition(topic, number, at) for topic, ats in offsets.items() for number, at in enumerate(ats)]
         self._left = {(part.topic, part.partition) for part in parts}
+        self._failure: SorbusError | None = None
         with kafka_errors("reading topics"):
             self._consumer.assign(parts)
 
@@ -113,27 +114,38 @@ class TopicReader:
             yield cast("str", message.topic()), _message(message)
 
     def messages(self, wait: float) -> Iterator[KafkaMessage]:
-        """`read`, as Kafka's client gives them."""
+        """`read`, as Kafka's client gives them. What came beside a failure is given first: it doesn't come again."""
+        self._raise_failure()
         with kafka_errors("reading topics"):
             found = self._consumer.consume(1, max(0.0, wait))
             if found and found[0].error() is None:
                 found += self._consumer.consume(_AT_ONCE, _MORE)
+        has_given = False
         for message in found:
             failure = message.error()
             if failure is None:
                 self._left.add(partition_of(message))
+                has_given = True
                 yield message
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._left.discard(partition_of(message))
                 self.ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise LostPosition(self._lost(f"the topic {message.topic()} no longer holds what was not read yet"))
-            else:
-                raise as_error(failure, f"reading {message.topic()}")
+                gone = f"the topic {message.topic()} no longer holds what was not read yet"
+                self._failure = LostPosition(self._lost(gone))
+            elif self._failure is None:
+                self._failure = as_error(failure, f"reading {message.topic()}")
+        if not has_given:
+            self._raise_failure()
 
     def close(self) -> None:
         """Leaves the cluster."""
         self._consumer.close()
+
+    def _raise_failure(self) -> None:
+        failed, self._failure = self._failure, None
+        if failed is not None:
+            raise failed
 
 
 def why_lost(

@@ -105,7 +105,8 @@ def test_what_a_record_needs_is_looked_for_in_the_system_that_its_flow_goes_to_n
 @pytest.mark.parametrize("text", ["a\0b", "half of \ud83d"])
 def test_whatever_is_said_of_a_record_it_waits(state: State, text: str) -> None:
     room = room_of(state)
-    room.put([HeldBack(event("17", 5), "reference", [("customer", text)], f"{text} is locked"), needs("18", 5)], limit=9)
+    odd = HeldBack(event("17", 5), "reference", [("customer", text)], f"{text} is locked")
+    room.put([odd, needs("18", 5)], limit=9)
     assert [one.id for one in waiting(state)] == ["17", "18"]
 
 
