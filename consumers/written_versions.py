@@ -32,7 +32,8 @@ select key from written_record where system = %(system)s and place = %(place)s a
 """
 _KEEP_IDENTITY = """
 insert into written_record (system, place, data_type, id, version, key)
-values (%(system)s, %(place)s, '', '', 0, %(identity)s) on conflict do nothing
+values (%(system)s, %(place)s, '', '', 0, %(identity)s)
+on conflict (system, place, data_type, id) do update set key = excluded.key where written_record.key = %(before)s
 """
 _ANY = "select exists (select from written_record where system = %(system)s and place = %(place)s and key is not null)"
 _MARK = "mark"
@@ -97,10 +98,13 @@ class WrittenVersions:
             row = connection.execute(_IDENTITY, self._of).fetchone()
         return None if row is None else str(row[0])
 
-    def keep_identity(self, identity: str) -> None:
-        """What the place is, such as a topic's id: one that was made again under the same name has another."""
+    def keep_identity(self, identity: str, *, before: str | None = None) -> None:
+        """What the place is, such as a topic's id: one that was made again under the same name has another.
+
+        One that is kept already stays, unless it is `before`.
+        """
         with self._state.connection() as connection:
-            connection.execute(_KEEP_IDENTITY, {**self._of, "identity": identity})
+            connection.execute(_KEEP_IDENTITY, {**self._of, "identity": identity, "before": before})
 
     def is_empty(self) -> bool:
         """Whether nothing is there that was written."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue
@@ -24,13 +25,13 @@ from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.encodings import AvroEncoding, Encoding, JsonEncoding
 from sorbus.consumers.kafka.options import KafkaTarget
-from sorbus.consumers.kafka.plan import made_again, place_of, plan_topic, require_registry, versions_of
+from sorbus.consumers.kafka.plan import place_of, plan_topic, require_registry, require_same_topic, versions_of
 from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
 from sorbus.consumers.kafka.topic_records import TopicRecords, states_of
 from sorbus.consumers.kafka.topic_writer import RecordOfTopic, TopicWriter
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
 from sorbus.dry_run import DryRunReads, ListReading
-from sorbus.errors import PermanentError, SorbusError, TransientError
+from sorbus.errors import PermanentError, SorbusError
 from sorbus.event import occurred_at, open_frame
 from sorbus.settings import Settings
 from sorbus.state import plan_state
@@ -121,12 +122,10 @@ class KafkaConsumer:
     def check(self) -> None:
         """Whether the topic is there, and the one that was written to. TransientError, AuthError."""
         assert self._writer is not None
-        id = self._writer.check()
-        known = self._versions.identity()
-        if known is None:
-            self._versions.keep_identity(id)
-        elif known != id:
-            raise TransientError(made_again(self._flow))
+        assert self._encoding is not None
+        key = self._encoding.key(self._messages.key(b"0"))
+        now = self._writer.check()._replace(keys=blake2b(key, digest_size=8).hexdigest())
+        require_same_topic(self._flow, self._versions, now)
         self._checked_at = time.monotonic()
 
     def close(self) -> None:

@@ -12,8 +12,9 @@ from sorbus.bus.topic_settings import COMPACTED, overridden
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.options import KafkaTarget
+from sorbus.consumers.kafka.topic_identity import TopicIdentity
 from sorbus.consumers.written_versions import WrittenVersions
-from sorbus.errors import MapError
+from sorbus.errors import MapError, TransientError
 from sorbus.settings import Settings
 from sorbus.state import State, plan_state
 
@@ -53,7 +54,7 @@ def plan_topic(flow: BoundFlow) -> list[Step]:
     with kafka_errors(f"looking up topic {options.topic}"):
         found = client.list_topics(timeout=_TIMEOUT).topics
     if options.topic in found:
-        return _accept(flow, topic_ids(client, [options.topic])[options.topic][0])
+        return _accept(flow, TopicIdentity(*topic_ids(client, [options.topic])[options.topic]))
 
     def create() -> None:
         config, copies = overridden(options.topic, COMPACTED, settings.topic_config)
@@ -73,8 +74,20 @@ def versions_of(flow: BoundFlow) -> WrittenVersions:
     return WrittenVersions(state, flow.system.name, options.topic, flow.flow.data_type)
 
 
-def made_again(flow: BoundFlow) -> str:
-    """What to tell a person whose topic isn't the one that was written to."""
+def require_same_topic(flow: BoundFlow, versions: WrittenVersions, now: TopicIdentity) -> None:
+    """TransientError where the topic isn't the one that was written to, or would be written otherwise."""
+    known = versions.identity()
+    if known is not None:
+        before = TopicIdentity.read(known)
+        if now.id != before.id:
+            raise TransientError(_made_again(flow))
+        if why := before.why_other(now):
+            raise TransientError(_written_otherwise(flow, why))
+    if known != now.text():
+        versions.keep_identity(now.text(), before=known)
+
+
+def _made_again(flow: BoundFlow) -> str:
     options = flow.options
     assert isinstance(options, KafkaTarget)
     return (
@@ -83,19 +96,34 @@ def made_again(flow: BoundFlow) -> str:
     )
 
 
-def _accept(flow: BoundFlow, id: str) -> list[Step]:
+def _written_otherwise(flow: BoundFlow, why: str) -> str:
+    options = flow.options
+    assert isinstance(options, KafkaTarget)
+    return (
+        f"topic {options.topic}: {why}. Each record would be there twice, and no delete would reach what was written"
+        " before. Take back what was changed; or take another `topic:`, or delete this one, then `sorbus apply` and"
+        f" `sorbus replay {flow.flow.id}`, which writes every record"
+    )
+
+
+def _accept(flow: BoundFlow, now: TopicIdentity) -> list[Step]:
     """Where the topic was made again: to begin with nothing written."""
     if plan_state(Settings().database, flow.system.topic_prefix):
         return []  # nothing was written yet
     versions = versions_of(flow)
-    if versions.identity() in (None, id):
+    known = versions.identity()
+    if known is None:
         return []
+    before = TopicIdentity.read(known)
+    if before.id == now.id:
+        why = before.why_other(now)
+        return [Step(flow.system.name, "its topic", _written_otherwise(flow, why))] if why else []
 
     def accept() -> None:
         versions.forget()
-        versions.keep_identity(id)
+        versions.keep_identity(now.text())
 
-    return [Step(flow.system.name, "its topic", made_again(flow), accept)]
+    return [Step(flow.system.name, "its topic", _made_again(flow), accept)]
 
 
 def place_of(flow: BoundFlow) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection
 
 from sorbus.bus.kafka import admin, as_error, idempotent_producer, kafka_errors
+from sorbus.consumers.kafka.topic_identity import TopicIdentity
 from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
@@ -57,17 +58,18 @@ class TopicWriter:
         self._topic = topic
         self._producer, self._admin = idempotent_producer(ours, role), admin(settings)
 
-    def check(self) -> str:
-        """The topic's id: one that is made again has another. TransientError where it isn't there; AuthError."""
+    def check(self) -> TopicIdentity:
+        """What the topic is now, its keys aside. TransientError where it isn't there; AuthError."""
         doing = f"looking up topic {self._topic}"
         try:  # a producer that asks for one topic by name has the broker make it, if the broker may, uncompacted
             with kafka_errors(doing):
                 asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=10.0)
-                return str(asked[self._topic].result(_PATIENCE).topic_id)
+                found = asked[self._topic].result(_PATIENCE)
+                return TopicIdentity(str(found.topic_id), len(found.partitions))
         except TransientError as error:
             cause = error.__cause__
-            found = cause.args[0] if isinstance(cause, KafkaException) else None
-            if isinstance(found, KafkaError) and found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            failure = cause.args[0] if isinstance(cause, KafkaException) else None
+            if isinstance(failure, KafkaError) and failure.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 said = f"topic {self._topic} isn't there: run `sorbus apply`, which makes it; if it was deleted, then"
                 raise TransientError(f"{said} `sorbus reconcile FLOW --heal`, which writes again what it had") from None
             raise

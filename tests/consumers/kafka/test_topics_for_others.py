@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
-from confluent_kafka.admin import ConfigResource, NewTopic
+from confluent_kafka.admin import ConfigResource, NewPartitions, NewTopic
 
 from sorbus.abilities import Erased
 from sorbus.bus.kafka import admin
@@ -18,6 +18,8 @@ from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import Delivery
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.consumer import KafkaConsumer
+from sorbus.consumers.kafka.options import KafkaTarget
+from sorbus.consumers.kafka.plan import versions_of
 from sorbus.dry_run import DryRunReads
 from sorbus.errors import SchemaError, TransientError
 from sorbus.event import HISTORICAL
@@ -120,6 +122,54 @@ def test_a_topic_that_was_made_again_stops_the_flow_until_a_person_accepts_it(ma
         consumer.check()
         consumer.apply([line.writer.delivery(id, 1, named("one")) for id in ("1", "2")])
         assert sorted(id for id, _ in line.written()) == ["1", "2"]
+    finally:
+        consumer.close()
+
+
+FORMS = [{"key_type": "int64"}, {"key": "gadget_id"}, {"encoding": "avro"}, {"encoding": "json"}]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_keys_in_another_form_stop_the_flow(make_topic_line: MakeTopicLine, form: dict[str, str]) -> None:
+    """Else older states stay beside newer ones for ever, and no delete reaches them."""
+    line = make_topic_line()
+    written(line, [line.writer.delivery("1", 1, named("one"))])
+    before = line.flow
+    line.flow = replace(before, options=KafkaTarget.model_validate({"topic": line.out, **form}))
+    consumer = line.consumer()
+    with pytest.raises(TransientError, match=r"keys would be written in another form.*another `topic:`"):
+        consumer.open()
+    consumer.close()
+    values = KafkaTarget.model_validate({"topic": line.out, "format": "flat", "timestamps": "micros"})
+    line.flow = replace(before, options=values)
+    written(line, [line.writer.delivery("1", 2, None)])
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_partitions_that_are_added_stop_the_flow(make_topic_line: MakeTopicLine, earlier: bool) -> None:
+    """Also where an earlier release kept nothing but the topic's id, once this one has looked."""
+    line = make_topic_line()
+    client = admin(line.settings)
+    if earlier:
+        versions_of(line.flow).keep_identity(topic_ids(client, [line.out])[line.out][0])
+    written(line, [line.writer.delivery(str(n), 1, named("one")) for n in range(9)])
+    client.create_partitions([NewPartitions(line.out, 3)])[line.out].result(30)
+    eventually(lambda: topic_ids(client, [line.out])[line.out][1] == 3, "the new partitions")
+    consumer = line.consumer()
+    with pytest.raises(TransientError, match="it has 3 partitions and had 1"):
+        consumer.open()
+    consumer.close()
+    (step,) = KafkaConsumer.plan(line.flow)
+    assert step.apply is None, "a person has to decide"
+    assert "no delete would reach what was written" in step.detail
+
+
+def written(line: TopicLine, deliveries: list[Delivery]) -> None:
+    """By a consumer of the flow as it is now."""
+    consumer = line.consumer()
+    consumer.open()
+    try:
+        assert consumer.apply(deliveries) == []
     finally:
         consumer.close()
 
