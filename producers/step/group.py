@@ -44,6 +44,7 @@ class Group:
         self.lines: dict[bytes, Fields] = {}
         self.faults: dict[bytes, PermanentError] = {}
         self.occurred_at = 0
+        """When the last change of it happened, in microseconds since 1970."""
 
     def __bool__(self) -> bool:
         return bool(self.count or self.faults)

@@ -13,7 +13,7 @@ from sorbus.abilities import PublishedState
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.map.steps import step_sums
-from sorbus.mapping.errors import RuleError
+from sorbus.mapping.errors import RuleError, shown
 from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.rule import Rule
 from sorbus.producers.polling.change_detector import ChangeDetector
@@ -44,8 +44,8 @@ class GroupMaker:
         self._detector = ChangeDetector(source.name, shape.encode, lambda _: None, can_look=False)
         self._added: dict[bytes, Contribution] = {}
         self._groups: dict[bytes, Group] = {}
-        self._changed: dict[bytes, int] = {}
-        """Group -> when it changed, in microseconds since 1970."""
+        self._changed: dict[bytes, None] = {}
+        """Groups, in the order in which they changed."""
         self._without_group: set[bytes] = set()
         """Records that are dead letters of their own, since nothing says where they belong."""
         self._is_rebuilding = False
@@ -82,18 +82,24 @@ class GroupMaker:
             put(out, self._detector.refuse(_NO_GROUP + event.id, event.record or {}, now, error), now)
         before = self._added.pop(event.id, None)
         if before is not None:
-            self._groups[before.group].remove(event.id, before)
-            self._changed[before.group] = event.occurred_at
+            group = self._groups[before.group]
+            group.remove(event.id, before)
+            self._has_changed(before.group, group, event)
         if part is not None:
             self._added[event.id] = part
-            self._groups.setdefault(part.group, Group(part.own, len(self._sums))).add(event.id, part)
-            self._changed[part.group] = event.occurred_at
+            group = self._groups.setdefault(part.group, Group(part.own, len(self._sums)))
+            group.add(event.id, part)
+            self._has_changed(part.group, group, event)
+
+    def _has_changed(self, id: bytes, group: Group, event: SourceEvent) -> None:
+        group.occurred_at = event.occurred_at
+        self._changed[id] = None
 
     def flush(self, now: int, out: PageResult) -> None:
         """Makes the groups that have changed."""
         if not self._is_rebuilding:
-            for id, occurred_at in self._changed.items():
-                self._make(id, now, occurred_at, out)
+            for id in self._changed:
+                self._make(id, now, out)
             self._changed = {}
 
     def finish(self, now: int, out: PageResult, *, is_whole: bool) -> None:
@@ -114,7 +120,7 @@ class GroupMaker:
             self._detector.doubt_all()
         self._detector.doubt(wanted)
         self._detector.forget_refused(wanted)
-        self._changed.update((id, self._changed.get(id, 0)) for id in wanted if id in self._groups)
+        self._changed.update((id, None) for id in wanted if id in self._groups)
 
     def sources(self, ids: Iterable[bytes]) -> set[bytes]:
         """Of dead letters of a record without a group; groups are made from memory."""
@@ -145,6 +151,10 @@ class GroupMaker:
             return None
         own: Fields = {name: event.record.get(name) for name in self._step.per}
         texts = [None if value is None else as_text(value).encode() for value in own.values()]
+        if record_id(texts).startswith(_NO_GROUP):
+            field = self._step.per[0]
+            told = f"field {field}: {shown(own[field])} begins as ids of dead letters without a group do: change it"
+            raise PermanentError(told, reason="no group", field=field, value=own[field])
         try:
             if not self._condition.is_met(event):
                 return None
@@ -185,14 +195,14 @@ class GroupMaker:
         told = f"{self._step.source} {id} can't be added to it: {error}"
         return PermanentError(told, reason=error.reason, field=error.field, value=error.value, rule=error.rule)
 
-    def _make(self, id: bytes, now: int, occurred_at: int, out: PageResult) -> None:
-        group = self._groups.get(id)
+    def _make(self, id: bytes, now: int, out: PageResult) -> None:
+        group = self._groups[id]
         if not group:
-            self._groups.pop(id, None)
+            del self._groups[id]
             gone = self._detector.gone(id, now)
             if gone is None:
                 resolve(out, id)
-            put(out, gone, occurred_at)
+            put(out, gone, group.occurred_at)
             return
         row: Fields = {**group.own, **dict(zip(self._sums, group.sums, strict=True))}
         if self._step.count:
@@ -206,4 +216,4 @@ class GroupMaker:
             error = PermanentError(told, reason=fault.reason, field=fault.field, value=fault.value, rule=fault.rule)
             put(out, self._detector.refuse(id, {**row, "": told}, now, error), now)
         else:
-            put(out, self._detector.judge(id, row, now, trusted=True), occurred_at)
+            put(out, self._detector.judge(id, row, now, trusted=True), group.occurred_at)

@@ -222,3 +222,32 @@ def test_amounts_that_no_sum_holds_are_dead_letters() -> None:
     machine.say("2", {**thing(), "note": "1"})
     machine.bus.settle()
     assert machine.bus.live()["a"]["amount"] == 2
+
+
+def test_a_group_is_not_taken_for_a_record_without_one() -> None:
+    machine = GroupMachine()
+    machine.say("1", thing(name="a"))
+    machine.say("2", thing(name="(no group) 1"))
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"a"}
+    assert "field name" in machine.bus.rejected["(no group) 2"]
+    machine.say("1", thing(name="b"))
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"b"}
+    machine.say("2", thing(name="c"))
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"b", "c"}
+    assert machine.bus.rejected == {}
+
+
+@pytest.mark.parametrize("machine", [SingleMachine, GroupMachine])
+def test_what_is_made_again_happened_when_its_last_change_did(machine: type[SingleMachine]) -> None:
+    one = machine()
+    for number in range(3):
+        one.say(str(number), thing())
+    one.bus.settle()
+    made = list(one.bus.live())
+    one.bus.producer().reread(NAME, [id.encode() for id in made])
+    changes = [change for batch in batches(one) for change in batch.changes]
+    assert sorted(change.id.decode() for change in changes) == sorted(made)
+    assert all(one.log.version - 3 < change.occurred_at <= one.log.version for change in changes)
