@@ -34,23 +34,25 @@ class Beginning:
         self._step, self._topic, self._events, self._condition = step, topic, events, condition
         self._earlier = earlier
         self._made = made
-        self._seen: dict[bytes, tuple[int, bool]] = {}
-        """Id -> version, and whether it fits."""
+        self._seen: dict[bytes, tuple[int, bool | None]] = {}
+        """Id -> version, and whether it fits; None: it is deleted."""
 
     def advance(self) -> bool:
         """Reads a part of the topic; True once all of it is noted in the database. TransientError, LostPosition."""
         if not self._topic.is_at_end:
             messages = self._topic.read(_SLICE, _AT_ONCE)
             for event in [self._events.read(message, time.time_ns() // 1000) for message in messages]:
+                if 0 < event.version < self._seen.get(event.id, (0, None))[0]:
+                    continue  # in another partition than the newer one: the topic got more of them
                 if event.record is None and event.error is None:
-                    self._seen.pop(event.id, None)
+                    self._seen[event.id] = event.version, None
                 else:
                     self._seen[event.id] = event.version, event.id not in self._made and _fits(self._condition, event)
             self._topic.taken(len(messages))
             return False
         if not self._earlier.has_begun():  # else the answer of a commit was lost
-            count = self._earlier.begin((id, version, fits) for id, (version, fits) in self._seen.items())
-            fitting = sum(fits for _, fits in self._seen.values())
+            there = [(id, version, fits) for id, (version, fits) in self._seen.items() if fits is not None]
+            count, fitting = self._earlier.begin(there), sum(fits for *_, fits in there)
             _log.info("%s begins now: of %d records, %d fit and make nothing", self._step, count, fitting)
         return True
 

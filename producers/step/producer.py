@@ -22,6 +22,7 @@ from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, 
 from sorbus.errors import LostPosition, TransientError, Unfinished
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.step.beginning import Beginning
+from sorbus.producers.step.decisive_events import DecisiveEvents
 from sorbus.producers.step.earlier_records import EarlierRecords
 from sorbus.producers.step.group_maker import GroupMaker
 from sorbus.producers.step.made_by import KEY, is_outdated, made_by, outdated_words, stored_position
@@ -29,7 +30,7 @@ from sorbus.producers.step.maker import Maker, StepCondition
 from sorbus.producers.step.options import StepConnection, StepSource
 from sorbus.producers.step.requested_records import RequestedRecords
 from sorbus.producers.step.single_maker import SingleMaker
-from sorbus.producers.step.source_event import SourceEvents
+from sorbus.producers.step.source_event import SourceEvents, event_version, is_older
 from sorbus.producers.step.source_topic import SourceTopic
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -65,6 +66,8 @@ class StepProducer:
         self._is_whole = False
         """While everything is read: whether what doesn't come isn't there any more."""
         self._is_reading_all = False
+        self._decisive: DecisiveEvents | None = None
+        """While everything is read, unless what is made waits for the end of it anyway."""
         self._is_first = False
         """Whether what is made of everything repeats what is known, and reports no change."""
         self._made = 0
@@ -122,7 +125,7 @@ class StepProducer:
             self._is_partial |= not is_same
         if self._earlier is not None and not self._earlier.has_begun():
             self._begin(self._earlier, is_first=place is None)
-        elif place is None or why or stored.get("is_reading_all") or self._step.per:
+        elif place is None or why or stored.get("is_reading_all") or self._step.per or self._topic.has_grown:
             was_first = bool(stored.get("is_reading_all") and stored.get("is_first") and not why)
             self._read_all(is_whole=is_same and not self._is_partial, is_first=place is None or was_first)
 
@@ -149,14 +152,19 @@ class StepProducer:
             _log.warning("%s: %s: it is read from its beginning", self._step.id, why)
             self._read_all(is_whole=False)
             self._is_partial = True
+        if self._topic.has_grown:
+            _log.warning("%s: %s has more partitions: it is read from its beginning", self._step.id, self._topic.topic)
+            self._read_all(is_whole=not self._is_partial, is_first=self._is_reading_all and self._is_first)
         if self._requested and not self._is_reading_all:
             return self._made_again()
+        if self._decisive is not None and not self._decisive.advance():
+            raise Unfinished(f"{self._step.id}: looking which events of {self._topic.topic} count", retry_after=0.0)
         messages = self._topic.read(wait, _AT_ONCE)
         out, now, is_historical = PageResult(), _now(), self._is_reading_all and self._is_first
         self._take(messages, now, out)
         self._topic.taken(len(messages))
         if has_ended := self._is_reading_all and self._topic.is_at_end:
-            self._is_reading_all, self._made_by = False, made_by(self._source)
+            self._is_reading_all, self._made_by, self._decisive = False, made_by(self._source), None
             self._requested.all_have_come()
             self._maker.finish(now, out, is_whole=self._is_whole)
         self._maker.flush(now, out)
@@ -175,7 +183,7 @@ class StepProducer:
     def close(self) -> None:
         """Disconnects."""
         self._topic.close()
-        self._beginning = None
+        self._beginning = self._decisive = None
 
     def _reading(self) -> SourceEvents:
         assert self._source.reads is not None
@@ -186,13 +194,23 @@ class StepProducer:
         self._topic.rewind()
         self._maker.begin()
         self._is_reading_all, self._is_whole, self._is_first = True, is_whole, is_first
+        self._decisive = None
+        if not self._step.per or len(self._topic.begins) > 1:
+            self._decisive = self._decisive_events()
         self._made = 0
         self._requested.search_again()
+
+    def _decisive_events(self) -> DecisiveEvents:
+        assert self._events is not None
+        condition = StepCondition(self._source, self._step)
+        keeps = self._step.on_leave == "keep"
+        return DecisiveEvents(self._topic, self._events, condition, self._earlier, keeps=keeps)
 
     def _take(self, messages: Sequence[Message], now: int, out: PageResult) -> None:
         """All of them, or none: what can fail is asked before."""
         assert self._events is not None
-        events = [self._events.read(message, now) for message in messages]
+        decisive = self._decisive
+        events = [self._events.read(one, now) for one in messages if decisive is None or decisive.takes(one)]
         if self._earlier is not None and events:
             self._earlier.load(events)
         for event in events:
@@ -262,12 +280,16 @@ class StepProducer:
         """Each record's newest event, with nothing published before. Two passes: of all, only offsets are kept."""
         self._events = self._reading()
         self._maker.begin()
-        newest: dict[bytes, tuple[int, int]] = {}
+        newest: dict[bytes, tuple[tuple[int, int], int | None]] = {}
         for messages in self._topic.all_messages(_SLICE):
-            newest.update((bytes_of(message.key()), _place(message)) for message in messages)
+            for message in messages:
+                id, version = bytes_of(message.key()), event_version(message)
+                if id not in newest or not is_older(version, newest[id][1]):
+                    newest[id] = _place(message), version
         for messages in self._topic.all_messages(_SLICE):
             out, now = PageResult(), _now()
-            self._take([one for one in messages if newest.get(bytes_of(one.key())) == _place(one)], now, out)
+            wanted = [one for one in messages if newest.get(bytes_of(one.key()), (None,))[0] == _place(one)]
+            self._take(wanted, now, out)
             yield [*(one for one in out.changes if one.data is not None), *out.rejects]
         out, now = PageResult(), _now()
         self._maker.finish(now, out, is_whole=False)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from sorbus.bus.kafka import bytes_of, offset_of, partition_of
+from sorbus.producers.step.source_event import event_version, is_older
 from sorbus.producers.step.source_topic import SourceTopic
 
 _SLICE = 0.5
@@ -94,8 +95,10 @@ class _Search:
         for message in part:
             id, (_, number), offset = bytes_of(message.key()), partition_of(message), offset_of(message)
             if id in self.ids and number < len(self._until) and offset < self._until[number]:
-                self.newest[id] = message
                 self.later.discard(id)
+                before = self.newest.get(id)
+                if before is None or not is_older(event_version(message), event_version(before)):
+                    self.newest[id] = message
             elif id in self.ids and id not in self.newest:
                 self.later.add(id)
         return False

@@ -58,3 +58,13 @@ class SourceEvents:
             _, partition = partition_of(message)
             told = f"the event at offset {offset_of(message)} of partition {partition} can't be read: {error}"
             return SourceEvent(key, 0, now, None, PermanentError(told, reason="undecodable"), is_historical)
+
+
+def event_version(message: Message) -> int | None:
+    """The version that a message's headers name."""
+    return version_of(dict(headers_of(message)).get(EVENT_ID) or b"")
+
+
+def is_older(version: int | None, than: int | None) -> bool:
+    """Whether both are known, and the first one is the older."""
+    return version is not None and than is not None and version < than

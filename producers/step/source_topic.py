@@ -37,6 +37,8 @@ class SourceTopic:
         self.offsets: list[int] = []
         self._read_at: list[float] = []
         """Of each partition, how late what was read is, in seconds since 1970; 0: not known."""
+        self.has_grown = False
+        """Whether it got more partitions since it was read: events of a record may be in two of them."""
         self._is_end_noted = False
         self._checked_at = self._stamped_at = 0.0
 
@@ -48,6 +50,7 @@ class SourceTopic:
         self._read_at = [0.0] * len(facts.begins)
         if stored is not None and not why:
             before = cast("list[int]", stored["offsets"])
+            self.has_grown = len(before) < len(self.offsets)
             self.offsets[: len(before)] = before
             self._read_at[: len(before)] = cast("list[float]", stored["read_at"])
         self._begin()
@@ -58,6 +61,7 @@ class SourceTopic:
         facts = self._facts()
         self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
         self._read_at = [0.0] * len(facts.begins)
+        self.has_grown = False
         self._begin()
 
     @property
@@ -93,7 +97,8 @@ class SourceTopic:
         found = self._facts()
         if why := self._why_lost(self.position(), found):
             return why
-        if more := found.begins[len(self.offsets) :]:  # new partitions
+        if more := found.begins[len(self.offsets) :]:
+            self.has_grown = True
             self.begins += more
             self.offsets += more
             self._read_at += [0.0] * len(more)

@@ -41,6 +41,7 @@ class StepThings(Source):
         self.options = {
             "from": "thing", "makes": "sample", "owner": "Sales", "on_leave": "delete", "begin": "beginning", **step
         }  # fmt: skip
+        self.kafka = kafka
         self.admin = AdminClient({"bootstrap.servers": kafka})
         self.make_topic(partitions)
         self.out = Producer({"bootstrap.servers": kafka, "linger.ms": 0})

@@ -61,6 +61,8 @@ class MemoryLog:
     ends: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
     version: int = 1_700_000_000_000_000
     begins: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
+    moved: bool = False
+    """Whether keys go to the other partition from now on."""
     faults: int = 0
     """How many of the next answers are faults."""
 
@@ -81,7 +83,7 @@ class MemoryLog:
 
     def append(self, id: str, frame: bytes | None, headers: Headers) -> None:
         """A message of this key."""
-        number = sum(id.encode()) % PARTITIONS
+        number = (sum(id.encode()) + self.moved) % PARTITIONS
         at = self.ends[number]
         self.partitions[number][at] = MemoryMessage((number, at), id.encode(), frame, headers)
         self.ends[number] += 1
@@ -99,6 +101,7 @@ class MemoryTopic:
     """Stands for `SourceTopic`."""
 
     topic = "thing"
+    has_grown = False
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log

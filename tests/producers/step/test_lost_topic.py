@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 import stamina
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME, sample
@@ -102,4 +103,20 @@ def test_records_that_a_topic_lost_are_not_deleted_by_any_later_start(make_sums:
     settle(bus, ALL)
     bus.producer().resnapshot([NAME])  # a person says that the topic holds everything
     settle(bus, {id: one for id, one in ALL.items() if id != "n3"})
+    bus.close()
+
+
+def test_sums_of_a_topic_that_got_more_partitions_are_those_of_the_newest_events(make_sums: MakeSums) -> None:
+    bus = make_sums()
+    settle(bus, ALL)
+    assert isinstance(bus.source, Sums)
+    bus.close()
+    bus.source.admin.create_partitions([NewPartitions(bus.source.topic, 4)])[bus.source.topic].result(30)
+    bus.source.out = Producer({"bootstrap.servers": bus.source.kafka, "linger.ms": 0})  # knows all partitions
+    wanted = {id: (count, 2 * amount) for id, (count, amount) in ALL.items()}
+    things = {str(n): sample(n, name=f"n{n // 2}", amount=Decimal(2 * n)) for n in range(8)}
+    bus.source.put(things)
+    for _ in range(2):
+        restarted(bus)
+        settle(bus, wanted)
     bus.close()
