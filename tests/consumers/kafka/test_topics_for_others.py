@@ -16,6 +16,7 @@ from sorbus.bus.kafka import admin
 from sorbus.bus.registry import open_registry
 from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import Delivery
+from sorbus.consumers.kafka import topic_writer
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.consumer import KafkaConsumer
 from sorbus.consumers.kafka.options import KafkaTarget
@@ -187,6 +188,22 @@ def test_one_record_that_is_too_large_for_the_topic_leaves_its_neighbours_alone(
         assert [(one.place, one.error.reason) for one in refused] == [(137, "too large")]
         written = {json.loads(key)["id"] for key, _ in messages(line.settings.kafka, line.out)}
         assert written == names.keys() - {"137"}
+    finally:
+        consumer.close()
+
+
+def test_a_batch_that_a_slow_line_does_not_take_in_time_is_tried_in_smaller_ones(
+    make_topic_line: MakeTopicLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = make_topic_line()
+    consumer = line.consumer()
+    consumer.open()
+    monkeypatch.setattr(topic_writer, "_PATIENCE", 0.0)
+    try:
+        for count in (2, 1):
+            with pytest.raises(TransientError, match="hasn't confirmed") as told:
+                consumer.apply([line.writer.delivery(str(n), 1, named("one")) for n in range(count)])
+            assert told.value.smaller == (count > 1)
     finally:
         consumer.close()
 
