@@ -127,7 +127,8 @@ class StepProducer:
             self._begin(self._earlier, is_first=place is None)
         elif place is None or why or stored.get("is_reading_all") or self._step.per or self._topic.has_grown:
             was_first = bool(stored.get("is_reading_all") and stored.get("is_first") and not why)
-            self._read_all(is_whole=is_same and not self._is_partial, is_first=place is None or was_first)
+            is_first = was_first or (place is None and self._earlier is None)  # what begins now makes what is new
+            self._read_all(is_whole=is_same and not self._is_partial, is_first=is_first)
 
     def resnapshot(self, data_types: Sequence[str]) -> None:  # noqa: ARG002 - there is one
         """Everything is made again."""

@@ -14,7 +14,14 @@ from sorbus.connector import Batch, Change
 from sorbus.errors import LostPosition
 from sorbus.state import State
 from tests.producers.step.memory_topic import Thing
-from tests.producers.step.test_stateful import GroupMachine, NowMachine, SingleMachine, small_batches, state
+from tests.producers.step.test_stateful import (
+    GroupMachine,
+    NowMachine,
+    SingleMachine,
+    StepMachine,
+    small_batches,
+    state,
+)
 
 __all__ = ["small_batches", "state"]
 
@@ -75,6 +82,21 @@ def test_a_dead_letter_of_before_the_step_began_makes_nothing_because_the_step_i
     machine.bus.producer().reread(NAME, [b"1"])  # a person asks for it
     machine.bus.settle()
     assert machine.bus.live().keys() == {"1"}
+
+
+def test_what_comes_new_to_a_step_that_begins_now_is_a_change_although_it_died_when_it_began(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else flows with `notify: changes` would tell nobody."""
+    machine = begun_now(state, monkeypatch, 2)
+    while machine.bus.read() is None or not machine.bus.producer()._earlier.has_begun():  # type: ignore[attr-defined]
+        pass
+    machine.bus.crash()
+    assert machine.bus.position is None
+    machine.say("10", thing())
+    made = [batch for batch in read_and_published(machine) if batch.changes]
+    assert [[change.id for change in batch.changes] for batch in made] == [[b"10"]]
+    assert [batch.copied for batch in made] == [None]
 
 
 def test_a_step_whose_database_forgot_what_was_there_stops(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +187,7 @@ def test_the_first_reading_reports_no_change_also_after_a_restart(machine: type[
     assert batch.copied is None
 
 
-def batches(machine: SingleMachine | GroupMachine) -> Iterator[Batch]:
+def batches(machine: StepMachine) -> Iterator[Batch]:
     """Until nothing is left."""
     while (batch := machine.bus.read()) is not None:
         yield batch
@@ -280,7 +302,7 @@ def test_a_first_reading_that_is_begun_again_deletes_nothing() -> None:
     assert len(machine.bus.live()) == 9
 
 
-def read_and_published(machine: SingleMachine) -> Iterator[Batch]:
+def read_and_published(machine: StepMachine) -> Iterator[Batch]:
     for batch in batches(machine):
         machine.bus.publish(batch)
         yield batch
