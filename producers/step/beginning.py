@@ -39,6 +39,9 @@ class Beginning:
 
     def advance(self) -> bool:
         """Reads a part of the topic; True once all of it is noted in the database. TransientError, LostPosition."""
+        if self._topic.check() or self._topic.has_grown:
+            self._topic.rewind()
+            self._seen.clear()
         if not self._topic.is_at_end:
             messages = self._topic.read(_SLICE, _AT_ONCE)
             for event in [self._events.read(message, time.time_ns() // 1000) for message in messages]:

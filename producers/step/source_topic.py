@@ -39,6 +39,8 @@ class SourceTopic:
         """Of each partition, how late what was read is, in seconds since 1970; 0: not known."""
         self.has_grown = False
         """Whether it got more partitions since it was read: events of a record may be in two of them."""
+        self._why_not = ""
+        """Why reading can't go on."""
         self._is_end_noted = False
         self._checked_at = self._stamped_at = 0.0
 
@@ -72,8 +74,13 @@ class SourceTopic:
     def read(self, wait: float, most: int) -> list[Message]:
         """The next messages, not yet taken. TransientError, LostPosition."""
         assert self._reader is not None
-        if not self._waiting:
-            self._waiting.extend(self._reader.messages(wait))
+        try:
+            if not self._waiting:
+                self._waiting.extend(self._reader.messages(wait))
+        except LostPosition as error:  # found before the next look at the topic
+            if not self._may_reread:
+                raise
+            self._why_not = str(error)
         return [message for message, _ in zip(self._waiting, range(most), strict=False)]
 
     def taken(self, count: int) -> None:
@@ -90,6 +97,9 @@ class SourceTopic:
 
     def check(self) -> str:
         """Now and then: why the topic is no longer the one that is read, "" if it is. LostPosition."""
+        if self._why_not:
+            why, self._why_not = self._why_not, ""
+            return why
         now = time.monotonic()
         if now - self._checked_at < _CHECK_EVERY:
             return ""

@@ -14,6 +14,7 @@ from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME, sample
 from sorbus.errors import LostPosition
 from sorbus.ops.embedded import Addresses
+from sorbus.producers.step.producer import StepProducer
 from tests.conformance.test_step import StepThings
 
 SUMS = {"per": ["name"], "sum": {"amount": "amount"}, "count": "count"}
@@ -119,4 +120,21 @@ def test_sums_of_a_topic_that_got_more_partitions_are_those_of_the_newest_events
     for _ in range(2):
         restarted(bus)
         settle(bus, wanted)
+    bus.close()
+
+
+def test_a_reader_that_meets_the_gap_first_reads_again_too(make_sums: MakeSums) -> None:
+    bus = make_sums(on_lost_events="reread")
+    settle(bus, ALL)
+    assert isinstance(bus.source, Sums)
+    producer = bus.producer()
+    assert isinstance(producer, StepProducer)
+    reader = producer._topic._reader
+    assert reader is not None
+    reader.pause(bus.source.topic, 0)
+    bus.source.fill(8, 9)
+    bus.source.cut(10)
+    bus.source.fill(10, 11)
+    reader.resume(bus.source.topic, 0)
+    settle(bus, {**ALL, "n5": (2, 21)})
     bus.close()
