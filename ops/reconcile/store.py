@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from sorbus.audit import AuditTrail
 from sorbus.ops.reconcile.finding import Cause, Coverage, DifferenceKind, FieldDifference, Method, ReconcileReport
 from sorbus.state.database import State
+from sorbus.state.storable import storable
 
 
 class StoredDifference(NamedTuple):
@@ -109,7 +110,7 @@ class ReconcileStore:
                 "ids": [each.id.replace("\0", "\ufffd") for each in found],
                 "kinds": [each.kind for each in found],
                 "fields": [json.dumps([list(field) for field in each.fields]) for each in found],
-                "whys": [each.why for each in found],
+                "whys": [storable(each.why) for each in found],
                 "causes": [each.cause for each in found],
             }
             connection.execute(_statement("put_differences"), values)

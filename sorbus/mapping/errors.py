@@ -35,5 +35,5 @@ def shown(value: object) -> str:
 
 
 def _sound(text: str) -> str:
-    """Escapes lone surrogates: a message must be encodable anywhere."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Escapes lone surrogates and zero bytes: a message must be stored and sent anywhere."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -138,6 +138,7 @@ def test_a_reference_that_no_record_can_have_is_refused_and_holds_nothing_else(
     assert {one["city"] for one in house.faulty.contacts().values()} == {"place-1"}
     assert {place: (one.reason, one.field) for place, one in done.refused.items()} == {1: ("reference", "city")}
     assert not isinstance(done.refused[1], MustWait)
+    assert "\0" not in str(done.refused[1])
 
 
 def test_a_column_that_must_have_a_value_holds_back_what_has_none(make_database: Callable[[str], str]) -> None:

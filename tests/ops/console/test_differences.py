@@ -124,6 +124,14 @@ def test_healing_more_than_the_flow_allows_needs_consent(
     assert len(requested(stack, loaded)) == 2
 
 
+def test_whatever_a_target_says_of_a_record_the_comparison_is_kept(state: State) -> None:
+    made = report()
+    made.add(RecordDifference("1", "missing", [], "it refuses 'a\0' and '\ud83d'"))
+    store = ReconcileStore(state)
+    store.put(made, {})
+    assert [one.why for one in store.differences(FLOW)] == [r"it refuses 'a\0' and '\ud83d'"]
+
+
 def test_a_difference_that_a_later_comparison_no_longer_finds_is_closed(state: State) -> None:
     store = ReconcileStore(state)
     store.put(report(("1", "missing"), ("2", "missing")), {})
