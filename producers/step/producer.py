@@ -30,7 +30,7 @@ from sorbus.producers.step.maker import Maker, StepCondition
 from sorbus.producers.step.options import StepConnection, StepSource
 from sorbus.producers.step.requested_records import RequestedRecords
 from sorbus.producers.step.single_maker import SingleMaker
-from sorbus.producers.step.source_event import SourceEvents, event_version, is_older
+from sorbus.producers.step.source_event import SourceEvents, event_version, is_older, known_apart
 from sorbus.producers.step.source_topic import SourceTopic
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -160,8 +160,8 @@ class StepProducer:
             return self._made_again()
         if self._decisive is not None and not self._decisive.advance():
             raise Unfinished(f"{self._step.id}: looking which events of {self._topic.topic} count", retry_after=0.0)
-        messages = self._topic.read(wait, _AT_ONCE)
-        out, now, is_historical = PageResult(), _now(), self._is_reading_all and self._is_first
+        messages, is_known = known_apart(self._topic.read(wait, _AT_ONCE))
+        out, now, is_historical = PageResult(), _now(), is_known or (self._is_reading_all and self._is_first)
         self._take(messages, now, out)
         self._topic.taken(len(messages))
         if has_ended := self._is_reading_all and self._topic.is_at_end:

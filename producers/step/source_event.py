@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from confluent_kafka import Message
@@ -68,3 +70,10 @@ def event_version(message: Message) -> int | None:
 def is_older(version: int | None, than: int | None) -> bool:
     """Whether both are known, and the first one is the older."""
     return version is not None and than is not None and version < than
+
+
+def known_apart(messages: Sequence[Message]) -> tuple[Sequence[Message], bool]:
+    """The first of them, as many as are alike: whether they repeat a known state, so that what they make does."""
+    is_known = bool(messages) and HISTORICAL in dict(headers_of(messages[0]))
+    same = takewhile(lambda one: (HISTORICAL in dict(headers_of(one))) == is_known, messages)
+    return list(same), is_known

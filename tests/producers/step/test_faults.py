@@ -304,6 +304,18 @@ def test_a_first_reading_that_is_begun_again_deletes_nothing() -> None:
     assert len(machine.bus.live()) == 9
 
 
+@pytest.mark.parametrize("machine", [SingleMachine, GroupMachine])
+def test_what_a_snapshot_of_the_source_makes_reports_no_change(machine: type[SingleMachine]) -> None:
+    """Also one that begins after the step has: owner and step are started together."""
+    one = machine()
+    one.bus.settle()
+    for number in range(9):
+        one.say(str(number), thing(name=f"n{number}"), historical=number not in (3, 4, 8))
+    told = {change.id: batch.copied is not None for batch in read_and_published(one) for change in batch.changes}
+    ids = {number: b"n%d" % number if machine is GroupMachine else b"%d" % number for number in range(9)}
+    assert told == {id: number not in (3, 4, 8) for number, id in ids.items()}
+
+
 def read_and_published(machine: StepMachine) -> Iterator[Batch]:
     for batch in batches(machine):
         machine.bus.publish(batch)
