@@ -22,6 +22,8 @@ from sorbus.waiting.store import Due, HeldBack, WaitingStore
 LOOK = 1.0
 """Seconds between two searches for records that may resume; more where a search takes long."""
 _SHARE = 0.05
+_REST, _MORE = 60.0, 300.0
+"""Seconds without a try, and those for which nothing is given up after that: what is needed was held up as long."""
 _MAY_WAIT = ("http", "ldap", "webhook")
 """Kinds whose targets may take a record later than others."""
 _log = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ class FlowWaiting:
         self._may_hold = True
         self._is_awake = False
         """Whether all that waited at the start have been made due."""
+        self._asked_at, self._goes_on_since = time.monotonic(), 0.0
+        self._is_steady = flow.times is None or flow.times.timing.is_real_time
+        """Whether it tries all the time, unless it is paused, quiet, or its target is away."""
 
     def open(self) -> None:
         """Has all that wait be tried: the map may be another one by now. TransientError.
@@ -70,6 +75,7 @@ class FlowWaiting:
 
     def _wake(self, store: WaitingStore) -> None:
         count = store.wake()
+        self._goes_on_since = time.monotonic()
         self._is_awake, self._may_hold = True, self._is_needed or bool(count)
         if count:
             _log.info("%d records of flow %s wait; they are tried again", count, self._id)
@@ -84,6 +90,9 @@ class FlowWaiting:
         A flow whose records seldom wait asks only while some do, and goes on while the state can't be reached.
         """
         now = time.monotonic()
+        if self._is_steady and now - self._asked_at >= _REST:
+            self._goes_on_since = now
+        self._asked_at = now
         if self._store is None or not self._may_hold or now < self._look_at:
             return []
         try:
@@ -113,10 +122,10 @@ class FlowWaiting:
                 others.append((message, error))
             elif self._store is None:
                 others.append((message, error.refused or error))
-            elif due is not None and due.is_over and error.why == "reference":
+            elif due is not None and due.is_over and error.why == "reference" and not self._least(error):
                 others.append((message, self._given_up(error)))
             else:
-                waits.append(held(message, error, self._privacy))
+                waits.append(held(message, error, self._privacy)._replace(least=self._least(error)))
         if waits and self._store is not None:
             self._store.put(waits, limit=self._limit)
             self._may_hold = True
@@ -140,6 +149,11 @@ class FlowWaiting:
         except TransientError:
             if self._is_needed:
                 raise  # else it is tried once more, and changes nothing
+
+    def _least(self, error: MustWait) -> float:
+        """Seconds for which a record isn't given up yet, since nothing was tried before."""
+        limit = min(self._limit, error.limit or self._limit, _MORE)
+        return max(0.0, self._goes_on_since + limit - time.monotonic())
 
     def _given_up(self, error: MustWait) -> PermanentError:
         if error.refused is not None:

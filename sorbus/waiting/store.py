@@ -40,17 +40,21 @@ class WaitingEvent(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """An event to defer: what it needs, and why in plain words. `needs` as in `sorbus.errors.MustWait`."""
+    """An event to defer: what it needs, and why in plain words. `needs` as in `sorbus.errors.MustWait`.
+
+    `least`: seconds from now on that it waits at least, though its time be up.
+    """
 
     event: WaitingEvent
     why: Why
     needs: Sequence[tuple[str, ...]]
     message: str
     limit: float | None = None
+    least: float = 0.0
 
 
 class Due(NamedTuple):
-    """An event to be tried now. `is_over`: its time is up, so that this is the last try."""
+    """An event to be tried now. `is_over`: its time is up."""
 
     event: WaitingEvent
     since: datetime
@@ -140,6 +144,7 @@ class WaitingStore:
             "partition": event.partition,
             "offset": event.offset,
             "limit": min(limit, held.limit or limit) if held.why == "reference" else None,
+            "least": held.least if held.why == "reference" and held.least > 0 else None,
             "pause": 0.0 if held.needs else PAUSE,
             "most_pause": 0.0 if held.needs else MOST_PAUSE,
         }

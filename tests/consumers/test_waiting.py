@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from confluent_kafka import Message
 
+from sorbus.consumers import waiting as waiting_module
 from sorbus.consumers.waiting import FlowWaiting
 from sorbus.errors import MustWait, PermanentError, TransientError
 from sorbus.privacy.errors import flow_privacy
@@ -93,3 +94,27 @@ def test_what_waits_is_tried_again_although_the_state_was_away_at_the_start(
     while len(tried) < 2:
         tried |= {one.key() for one in due(waiting)}
     assert tried == {b"1", b"2"}
+
+
+@pytest.mark.parametrize("rest", ["a restart", "quiet hours"])
+def test_what_waited_while_nothing_could_be_tried_is_not_given_up_at_once(
+    make_waiting: MakeWaiting, state: State, monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    """The flow of what it needs was held up as long, and goes on at the same moment."""
+    error = NEEDS["a record"][0]
+    waiting = make_waiting(wait_limit="1h")
+    waiting.open()
+    waiting.admit([(message("1"), error)])
+    state.run(b"update waiting set since = since - interval '1 day', until = until - interval '1 day'")
+    if rest == "a restart":
+        waiting = make_waiting(wait_limit="1h")
+        waiting.open()
+    else:
+        waiting._asked_at -= 12 * 3600
+    for _ in range(2):
+        assert waiting.admit([(one, error) for one in due(waiting)]) == []
+        assert waiting.due(10) == [], "it has more time, and isn't tried all the time meanwhile"
+        state.run(b"update waiting set until = now()")
+    monkeypatch.setattr(waiting_module, "_MORE", 0.0)
+    ((_, told),) = waiting.admit([(one, error) for one in due(waiting)])
+    assert "it has waited for 1h" in str(told)

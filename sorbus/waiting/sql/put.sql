@@ -9,7 +9,10 @@ on conflict (flow, key) do update
        message = excluded.message, frame = excluded.frame, header_names = excluded.header_names,
        header_values = excluded.header_values, topic = excluded.topic, partition = excluded.partition, "offset" = excluded."offset",
        since = case when w.why = excluded.why then w.since else excluded.since end,
-       until = case when w.why = excluded.why then w.since + (excluded.until - excluded.since) else excluded.until end,
+       until = greatest(
+           case when w.why = excluded.why then w.since + (excluded.until - excluded.since) else excluded.until end,
+           now() + make_interval(secs => %(least)s)
+       ),
        next_at = now() + least(%(most_pause)s, greatest(%(pause)s, extract(epoch from now() - w.since) / 2))
                          * interval '1 s'
  where w.version <= excluded.version

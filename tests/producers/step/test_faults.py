@@ -305,7 +305,7 @@ def test_a_first_reading_that_is_begun_again_deletes_nothing() -> None:
 
 
 @pytest.mark.parametrize("machine", [SingleMachine, GroupMachine])
-def test_what_a_snapshot_of_the_source_makes_reports_no_change(machine: type[SingleMachine]) -> None:
+def test_what_a_snapshot_of_the_source_makes_reports_no_change(machine: type[StepMachine]) -> None:
     """Also one that begins after the step has: owner and step are started together."""
     one = machine()
     one.bus.settle()
