@@ -77,12 +77,13 @@ class DecisiveEvents:
         if self._earlier is not None and events:
             self._earlier.load(events)
         for message, event in zip(messages, events, strict=True):
-            noted, (number, offset) = (event_version(message), _place(message)), _place(message)
+            id, noted = bytes_of(message.key()), (event_version(message), _place(message))
+            number, offset = noted[1]
             self._ends[number] = offset + 1
-            if not is_older(noted[0], self._newest.get(event.id, noted)[0]):
-                self._newest[event.id] = noted
-            if self._says(event) and not is_older(noted[0], self._saying.get(event.id, noted)[0]):
-                self._saying[event.id] = noted
+            if not is_older(noted[0], self._newest.get(id, noted)[0]):
+                self._newest[id] = noted
+            if self._says(event) and not is_older(noted[0], self._saying.get(id, noted)[0]):
+                self._saying[id] = noted
         if self._earlier is not None:
             self._earlier.save()
 
