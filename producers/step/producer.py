@@ -71,6 +71,8 @@ class StepProducer:
         self._is_first = False
         """Whether what is made of everything repeats what is known, and reports no change."""
         self._made = 0
+        self._is_again = False
+        """Whether a person asked for everything that is being read to be made again."""
         self._is_partial = False
         """Whether the topic has lost events: until everything is asked for again, what isn't there may still exist."""
         self._made_by = made_by(self._source)
@@ -128,14 +130,20 @@ class StepProducer:
         elif place is None or why or stored.get("is_reading_all") or self._step.per or self._topic.has_grown:
             was_first = bool(stored.get("is_reading_all") and stored.get("is_first") and not why)
             is_first = was_first or (place is None and self._earlier is None)  # what begins now makes what is new
+            if stored.get("is_again"):
+                self._make_again()
             self._read_all(is_whole=is_same and not self._is_partial, is_first=is_first)
 
     def resnapshot(self, data_types: Sequence[str]) -> None:  # noqa: ARG002 - there is one
         """Everything is made again."""
         self._is_partial &= not self._is_reading  # a person says that the topic holds everything
-        self._maker.again(None)
+        self._make_again()
         if self._beginning is None:
             self._read_all(is_whole=not self._is_partial, is_first=True)
+
+    def _make_again(self) -> None:
+        self._is_again = True
+        self._maker.again(None)
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:  # noqa: ARG002 - there is one
         """These are made again."""
@@ -165,7 +173,8 @@ class StepProducer:
         self._take(messages, now, out)
         self._topic.taken(len(messages))
         if has_ended := self._is_reading_all and self._topic.is_at_end:
-            self._is_reading_all, self._made_by, self._decisive = False, made_by(self._source), None
+            self._is_reading_all = self._is_again = False
+            self._made_by, self._decisive = made_by(self._source), None
             self._requested.all_have_come()
             self._maker.finish(now, out, is_whole=self._is_whole)
         self._maker.flush(now, out)
@@ -223,6 +232,7 @@ class StepProducer:
             "topic": self._topic.position(),
             "is_reading_all": self._is_reading_all,
             "is_first": self._is_first,
+            "is_again": self._is_again,
             "is_partial": self._is_partial,
             KEY: self._made_by,
             "deleted_version": self._maker.deleted_version,

@@ -154,6 +154,27 @@ def test_what_a_person_asks_for_is_made_again_although_everything_is_being_read(
     assert machine.bus.states[passed] > before
 
 
+@pytest.mark.parametrize("machine", [SingleMachine, GroupMachine])
+@pytest.mark.parametrize("steps", range(5))
+def test_everything_is_made_again_although_the_step_dies_meanwhile(machine: type[StepMachine], steps: int) -> None:
+    one = machine()
+    for number in range(9):
+        one.say(str(number), thing(name=f"n{number}"))
+    one.bus.settle()
+    before = dict(one.bus.states)
+    one.bus.producer().resnapshot([NAME])
+    for _ in range(steps):
+        one.bus.step()
+    if one.bus.position is not None and one.bus.position["is_reading_all"]:
+        one.bus.crash()
+    one.bus.settle()
+    assert all(one.bus.states[id] > state for id, state in before.items())
+    events = one.bus.events
+    one.bus.crash()
+    one.bus.settle()
+    assert one.bus.events == events, "and once is enough"
+
+
 def test_what_is_searched_for_is_not_older_than_what_was_read_meanwhile() -> None:
     machine = SingleMachine()
     for number in range(5):
