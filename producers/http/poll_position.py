@@ -72,6 +72,7 @@ class PollPosition:
             "timeless": state.timeless,
             "is_short": state.is_short,
             "looks": list(state.looks),
+            "is_again": state.is_again,
             "deleted_version": self.deleted_version,
             "floor": self.floor,
             "shape": self.shape,
@@ -82,7 +83,8 @@ class PollPosition:
     def from_json(cls, stored: JsonValue) -> Self:
         """As `to_json` wrote it, or an earlier release; anything else is the beginning."""
         found = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
-        copying = cast("list[object] | None", found.get("copying"))
+        is_again = found.get("is_again") is True
+        copying = None if is_again else cast("list[object] | None", found.get("copying"))
         quiet = found.get("quiet")
         state = PollState(
             cursor=_whole(found.get("cursor")),
@@ -95,6 +97,7 @@ class PollPosition:
             timeless=_whole(found.get("timeless")) or 0,
             is_short=found.get("is_short") is True,
             looks=tuple(str(id) for id in cast("list[JsonValue]", found.get("looks") or [])),
+            is_again=is_again,
         )
         always = tuple(str(path) for path in cast("list[JsonValue]", found.get("always") or []))
         deleted_version = _whole(found.get("deleted_version")) or 0

@@ -117,6 +117,8 @@ class StreamPoller:
         is_listed = state.compared_at is not None and not state.timeless and not state.is_short
         if is_listed and state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
             self._schedule.compared(state.compared_at / 1_000_000)
+        if state.is_again:
+            self.resnapshot()
 
     def begin(self, drift: DriftWatch) -> None:
         """From now on records are compared with how they looked before; called after `restore`."""
@@ -131,6 +133,7 @@ class StreamPoller:
 
     def resnapshot(self) -> None:
         """Publishes every record again, with the next list."""
+        self._reader.state.is_again = True
         self._memory.doubt_all()
         self.list_anew()
 
@@ -172,19 +175,16 @@ class StreamPoller:
 
     def translated(self, found: Sequence[PageResult]) -> Published:
         """What polls have found, as it is published."""
-        changes = [change for one in found for change in one.changes]
+        made = [change for one in found for change in one.changes]
         rejects = [reject for one in found for reject in one.rejects]
-        if self.own is None:
-            return Published(changes, rejects, {})
-        return self.own.translate(changes, rejects, self._memory)
+        return Published(made, rejects, {}) if self.own is None else self.own.translate(made, rejects, self._memory)
 
     def reread(self, ids: Sequence[bytes]) -> None:
         """Publishes what these records are now, changed or not; very many are read by the list.
 
         That a record is gone is an answer, also where it isn't published.
         """
-        if self.own is not None:
-            ids = self.own.external(ids)
+        ids = ids if self.own is None else self.own.external(ids)
         self._memory.doubt(ids)
         if len(ids) > _MANY:
             self.list_anew()
@@ -303,10 +303,9 @@ class StreamPoller:
                 self._reader.why_unread = str(error)
                 return self._send(run, UNREADABLE)
             return self._failed(run, self._refused(run, error))
-        except SorbusError as error:
-            return self._failed(run, self._refused(run, error))
         except Exception as error:  # noqa: BLE001 - one answer must never end the others' polls
-            _log.exception("%s: an answer can't be taken", self._what)
+            if not isinstance(error, SorbusError):
+                _log.exception("%s: an answer can't be taken", self._what)
             return self._failed(run, self._refused(run, error))
         pace.backoff.reset()
         run.tries, pace.gives_up_at_once = 0, False
@@ -383,6 +382,7 @@ class StreamPoller:
                 self._floor = None  # what was left is ours, or a question to a person
                 if self._polls_changes:
                     self._schedule.listed(run.began)
+            self._reader.state.is_again &= again is not None or self.owes_list
             if again or self.owes_list:
                 self._schedule.at_once(job)
         seconds = self._now() - run.began

@@ -103,6 +103,8 @@ class PollState:
     """The last list gave fewer records than it said it has, or lacked some that could not be looked at."""
     looks: tuple[str, ...] = ()
     """Records that are said to be gone, and whose addresses still showed them."""
+    is_again: bool = False
+    """Every record is to be published again, and the list that does so isn't through."""
 
 
 @dataclass(frozen=True, slots=True)

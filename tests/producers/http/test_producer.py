@@ -6,9 +6,14 @@ import time
 from datetime import timedelta
 
 import pytest
+from starlette.responses import Response
 
 from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
+from sorbus.bus.kafka import idempotent_producer
+from sorbus.bus.names import Names
+from sorbus.bus.requests import backfill_message
+from sorbus.bus.sending import send
 from sorbus.errors import MapError
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.http.stream_poller import TRIES
@@ -301,3 +306,32 @@ def test_another_application_is_not_taken_for_one_whose_records_are_gone(desk: D
     with desk.producing():
         tape.wait_for(desk.there())
     assert len(tape.events) == 4
+
+
+def test_all_is_published_again_also_where_the_process_is_restarted_meanwhile(desk: Desk) -> None:
+    desk.faulty.add_many(contacts(250))
+    desk.poll()
+    tape = desk.tape("contact")
+
+    def not_the_third_page(_method: str, _path: str, asked: dict[str, str]) -> Response | None:
+        return Response("no", status_code=503) if asked.get("page") == "3" else None
+
+    with desk.producing():
+        tape.wait_for(desk.there())
+        polls_more(desk, tape, 3)  # the first list has ended, and changes are asked for
+        before = len(tape.events)
+        desk.faulty.raw = not_the_third_page
+        asked = backfill_message(Names(desk.prefix), "shop", "contact", "start", "")
+        send(idempotent_producer(desk.settings, "test"), [asked], "asking")
+        tape.wait(lambda: not tape.read() and len(tape.events) > before, "the first pages")
+    desk.faulty.raw = None
+    with desk.producing():
+        tape.wait(
+            lambda: not tape.read() and {one.id for one in tape.events[before:]} == desk.there().keys(),
+            lambda: f"of 250 only {len({one.id for one in tape.events[before:]})} are published again",
+        )
+        many = len(tape.events)
+        polls_more(desk, tape, 2)
+    with desk.producing():
+        polls_more(desk, tape, 2)
+    assert len(tape.events) == many, "and once is enough"
