@@ -39,7 +39,7 @@ from sorbus.identity.match import Matcher
 from sorbus.state.database import State
 from sorbus.state.scratch import ScratchState
 from sorbus.two_way.known import KnownRecords
-from sorbus.two_way.merge import Values
+from sorbus.two_way.merged_record import Values
 from sorbus.two_way.own_writes import OwnWrites
 
 _RETURN = 18.0

@@ -19,7 +19,8 @@ from sorbus.errors import AuthError, Contended, MustWait, PermanentError, Transi
 from sorbus.http_api.interface import Api, FoundRecord, Json, Record
 from sorbus.http_api.path import read_path, write_path
 from sorbus.two_way.known import KnownRecords
-from sorbus.two_way.merge import Values
+from sorbus.two_way.merged_record import Values
+from sorbus.two_way.merged_record import same as are_same
 from sorbus.two_way.own_writes import OpenWrite, OwnWrites
 
 _GRACE = 2.0
@@ -77,7 +78,7 @@ class TwoWayWrites:
                 field=error.field,
                 value=error.value,
             ) from error
-        if shown != known.values:
+        if known.values is None or not are_same(shown, known.values):
             self._look(id, external_id)
             raise self._later(id, "it was changed there, and the change is merged first")
         with self._lock:

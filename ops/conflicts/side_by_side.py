@@ -16,7 +16,7 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.two_way.expand import TwoWay
-from sorbus.two_way.merge import MergedRecord
+from sorbus.two_way.merged_record import MergedRecord
 from sorbus.two_way.record_codec import FrameDecoder, RecordCodec
 from sorbus.two_way.store import MergeStore
 

@@ -54,6 +54,8 @@ def accept_join(loaded: LoadedMap, settings: Settings, plan: JoinPlan, who: str,
         connection.execute(_JOIN, (name, who, again))
         if again:
             connection.execute(b"delete from system_view where data_type = %s", (name,))
+            # which of our writes systems have shown is no longer known
+            connection.execute(b"update own_write set noted = 0 where data_type = %s", (name,))
             owned = [id.decode() for id in plan.owned]
             connection.execute(_GONE, (name, name, owned, name))
         details = {"records": plan.records, "again": again}

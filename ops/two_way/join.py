@@ -13,7 +13,8 @@ from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.settings import Settings
 from sorbus.spelling import closest
-from sorbus.two_way.merge import MergedRecord, Merging, Proposal, Ruling, Verdict
+from sorbus.two_way.merge import Merging, Proposal, Ruling, Verdict
+from sorbus.two_way.merged_record import MergedRecord
 from sorbus.two_way.options import MergeSource
 from sorbus.two_way.proposal_topics import ProposalTopics, UnreadProposal
 from sorbus.two_way.record_codec import FrameDecoder, RecordCodec

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import isfinite
 
 from sorbus.conflict.store import Conflict, Conflicts, Contest
 from sorbus.http_api.interface import Json
 from sorbus.state.database import State
-from sorbus.two_way.merge import MergedRecord, Ruling, Verdict
+from sorbus.two_way.merge import Ruling, Verdict
+from sorbus.two_way.merged_record import MergedRecord
 
 _AT_ONCE = 1000
 RECORD = "(record)"
@@ -29,6 +31,8 @@ class ContestLog:
                 continue
             asks = ruling.verdict is Verdict.ASKED
             held = records[id].held.get((ruling.field, ruling.system))
+            if held is not None and not asks:
+                continue  # a person is asked about this field there: the question must stay
             contest = Contest(
                 ruling.field or RECORD,
                 _json(held.before if held else None),
@@ -45,26 +49,27 @@ class ContestLog:
 
     def decisions(self) -> list[Conflict]:
         """What people have decided and the merge hasn't carried out. TransientError."""
-        found = []
-        for system, flow in self._flows.items():
-            page = Conflicts(self._state, system, self._data_type, "").page(("overwrite", "keep"), most=_AT_ONCE)
-            found += [one for one in page if one.flow == flow]
-        return found
+        # of all systems: the record waits for one that has left the map, too
+        return Conflicts(self._state, None, self._data_type, "").page(("overwrite", "keep"), most=_AT_ONCE)
 
     def over(self, id: bytes) -> None:
         """The record is gone: nothing about it is left to decide. TransientError."""
-        for system in self._flows:
-            Conflicts(self._state, system, self._data_type, "").settle(id.decode(errors="replace"))
+        text = id.decode(errors="replace")
+        of_all = Conflicts(self._state, None, self._data_type, "")
+        for system in {one.system for one in of_all.page(("open", "overwrite", "keep"), id=text)}:
+            Conflicts(self._state, system, self._data_type, "").settle(text)
 
-    def carried_out(self, decisions: Sequence[Conflict]) -> None:
+    def carried_out(self, kept: Sequence[Conflict], overwritten: Sequence[Conflict]) -> None:
         """They are part of the record now. TransientError."""
         conflicts = Conflicts(self._state, None, self._data_type, "")
-        conflicts.overwritten([one.number for one in decisions if one.state == "overwrite"])
-        conflicts.kept([one.number for one in decisions if one.state == "keep"])
+        conflicts.overwritten([one.number for one in overwritten])
+        conflicts.kept([one.number for one in kept])
 
 
 def _json(value: object) -> Json:
     """A canonical value as conflicts keep them."""
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # no JSON
     if value is None or isinstance(value, str | int | float | bool | Decimal):
         return value
     if isinstance(value, dict):

@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from sorbus.two_way.merge import MergedRecord, Ruling, Verdict
+from sorbus.two_way.merge import Ruling, Verdict
+from sorbus.two_way.merged_record import MergedRecord
 
 TURNS, WITHIN = 25, 60.0
 _REMEMBERED = 10_000

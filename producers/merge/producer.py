@@ -13,15 +13,18 @@ from pydantic import BaseModel
 
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.conflict.store import Conflict
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
-from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.errors import AuthError, LostPosition, TransientError, Unfinished
 from sorbus.event import id_fault
 from sorbus.producers.merge.contests import RECORD, ContestLog
+from sorbus.producers.merge.joining import Joining
 from sorbus.producers.merge.loops import LoopBreaker
+from sorbus.producers.merge.refused import Refused
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.two_way.expand import proposals_of
-from sorbus.two_way.merge import MergedRecord, Merging, Ruling, Verdict
+from sorbus.two_way.merge import Merging, Ruling, Verdict
 from sorbus.two_way.options import MergeConnection, MergeSource
 from sorbus.two_way.proposal_topics import ProposalMessage, ProposalTopics, UnreadProposal
 from sorbus.two_way.record_codec import FrameDecoder, RecordCodec
@@ -54,7 +57,8 @@ class MergeProducer:
         """Up to which version what may not be on the topic has been published again; None: all of it."""
         self._asked: list[bytes] = []
         self._looked_at = self._unlinked_at = self._stored_at = 0.0
-        self._generation = 0
+        self._generation = self._newest = 0
+        self._joining: Joining | None = None
         self._published: dict[bytes, int] = {}
         self._told: list[bytes] = []
         """What was given out since the last `confirm`: versions, and records that have dead letters."""
@@ -103,10 +107,15 @@ class MergeProducer:
         store = self._store = MergeStore(state, self._source.name, codec.encode, codec.decode, decoder)
         self._generation = store.generation()
         known = position if position and position.get("generation") == self._generation else {}
+        self._check_state(position or {}, store)
         self._topics = ProposalTopics(self._settings, self.topics, decoder, known, self._source.name)
         stored = (position or {}).get("version")
-        self._version = max(stored if isinstance(stored, int) else 0, self._floor, store.newest_version())
+        self._newest = store.newest_version()
+        self._version = max(stored if isinstance(stored, int) else 0, self._floor, self._newest)
+        self._refused = Refused(self._source.name, self._options.system_of_record, self._new_version)
         self._merging = Merging(self._options.rules(), self._new_version, codec.fits)
+        self._unfit = codec.unfit
+        self._joining = None if known and not known.get("joining") else Joining(store, self._merging)
         self._contests = ContestLog(state, self._source.name, self._options.flows)
         self._loops = LoopBreaker(self._options.system_of_record)
         self._owed_after = 0
@@ -154,6 +163,8 @@ class MergeProducer:
                 return self._batch(store.load(owed).values(), caught_up=False)
             self._owed_after = None
         now = time.monotonic()
+        if self._joining is not None:
+            return self._joined(self._joining, topics, wait)
         if self._asked:
             ids, self._asked = self._asked[:_MOST], self._asked[_MOST:]
             return self._asked_for(ids)
@@ -162,7 +173,7 @@ class MergeProducer:
             if store.generation() != self._generation:
                 raise TransientError(f"the systems of {self._source.name} were joined again", retry_after=0.0)
             if decided := self._decided():
-                return self._batch(decided, caught_up=False)
+                return decided
         if now - self._unlinked_at > _UNLINKED_EVERY:
             self._unlinked_at = now
             if ids := store.unlinked(_UNLINKED_AFTER, _MOST):
@@ -204,6 +215,57 @@ class MergeProducer:
         self._version += 1
         return self._version
 
+    def _check_state(self, position: Position, store: MergeStore) -> None:
+        """LostPosition if Sorbus's database holds earlier records than were published: they would be sent again."""
+        saved, generation = position.get("saved"), position.get("generation")
+        is_older = isinstance(saved, int) and generation == self._generation and saved > store.newest_version()
+        is_older = is_older or (isinstance(generation, int) and generation > self._generation > 0)
+        if is_older:
+            name = self._source.name
+            raise LostPosition(
+                f"Sorbus's database holds earlier states of {name} than were published: it was restored. Once every"
+                f" producer of its systems runs (`sorbus status`): sorbus two-way join {name} --again --accept"
+            )
+
+    def _joined(self, joining: Joining, topics: ProposalTopics, wait: float) -> Batch | None:
+        """What is done until the systems are joined: see `Joining`."""
+        messages = topics.read(min(wait, 0.5))
+        if messages:
+            shown = [message for message in messages if isinstance(message, ProposalMessage)]
+            refused = [self._refused.unread(message) for message in messages if isinstance(message, UnreadProposal)]
+            joining.show(shown)
+            return self._batch((), refused, caught_up=False)
+        if not topics.is_at_end:
+            return None
+        found, rulings = joining.next(_MOST)
+        if len(found) < _MOST:
+            self._joining = None
+        for id in {stored.record.id for stored in found}:
+            self._contests.over(id)  # what was asked before is asked again, if it is still in doubt
+        self._contests.note({stored.record.id: stored.record for stored in found}, rulings)
+        refused = [self._refused.value(id, r) for id, r in rulings if r.verdict is Verdict.REFUSED]
+        found = self._saved(found, refused)
+        return self._batch(found, refused, caught_up=self._joining is None)
+
+    def _saved(self, found: Sequence[StoredRecord], refused: list[RejectedRecord]) -> list[StoredRecord]:
+        """Saves them; those that today's schema has no room for are refused, and stay what they were."""
+        good = list(found)
+        try:
+            self._opened.save(good)
+        except (ValueError, TypeError):
+            unfit = {
+                stored.record.id: why
+                for stored in found
+                if stored.record.values is not None and (why := self._unfit(stored.record.values)) is not None
+            }
+            if not unfit:
+                raise
+            good = [stored for stored in found if stored.record.id not in unfit]
+            self._opened.save(good)
+            refused += [self._refused.unfit(id, *why) for id, why in unfit.items()]
+        self._newest = max([self._newest, *(stored.record.version for stored in good)])
+        return good
+
     def _merged(self, messages: Sequence[ProposalMessage | UnreadProposal], *, caught_up: bool) -> Batch:
         store = self._opened
         found = store.load(message.id for message in messages if isinstance(message, ProposalMessage))
@@ -212,10 +274,7 @@ class MergeProducer:
         right: list[tuple[str, bytes]] = []
         for message in messages:
             if isinstance(message, UnreadProposal):
-                version = self._new_version()
-                refused.append(
-                    RejectedRecord(self._source.name, message.id, version, message.at, message.raw, message.error)
-                )
+                refused.append(self._refused.unread(message))
                 continue
             stored = found[message.id]
             record, proposal = stored.record, message.proposal
@@ -225,7 +284,7 @@ class MergeProducer:
                 stored.frames[proposal.system] = message.frame
             for ruling in made:
                 if ruling.verdict is Verdict.REFUSED:
-                    refused.append(self._refused(message, ruling))
+                    refused.append(self._refused.value(message.id, ruling, proposal.at))
                 elif other := self._loops.turns(record, ruling, shown):
                     made = [*made, self._merging.hold(record, ruling.field, ruling.system, other)]
             if proposal.values is None and record.values is None and not record.is_unlinked:
@@ -237,28 +296,38 @@ class MergeProducer:
             rulings += [(message.id, ruling) for ruling in made]
         # First, so that nothing waits for a person who isn't asked: after a crash in between it is noted once more.
         self._contests.note({id: each.record for id, each in found.items()}, rulings)
-        store.save(list(found.values()))
-        return self._batch(found.values(), refused, caught_up=caught_up)._replace(resolved=right)
+        saved = self._saved(list(found.values()), refused)
+        return self._batch(saved, refused, caught_up=caught_up)._replace(resolved=right)
 
-    def _decided(self) -> list[StoredRecord]:
-        store = self._opened
+    def _decided(self) -> Batch | None:
+        """What people have decided; None where that is nothing."""
         decisions = self._contests.decisions()
-        found = store.load(one.id.encode() for one in decisions)
+        if not decisions:
+            return None
+        found = self._opened.load(one.id.encode() for one in decisions)
+        refused: list[RejectedRecord] = []
+        kept: list[Conflict] = []
+        overwritten: list[Conflict] = []
         for one in decisions:
             record, name = found[one.id.encode()].record, "" if one.field == RECORD else one.field
-            self._merging.decide(record, name, one.system, keep=one.state == "keep")
-        store.save(list(found.values()))
-        self._contests.carried_out(decisions)
+            can_be = self._merging.decide(record, name, one.system, keep=one.state == "keep")
+            (kept if one.state == "keep" and can_be else overwritten).append(one)
+            if not can_be:
+                ruling = Ruling(Verdict.REFUSED, one.system, name, one.theirs, one.ours)
+                refused.append(self._refused.value(record.id, ruling))
+        saved = self._saved(list(found.values()), refused)
+        self._contests.carried_out(kept, overwritten)
         self._loops.decided((one.id.encode(), "" if one.field == RECORD else one.field) for one in decisions)
-        return list(found.values())
+        return self._batch(saved, refused, caught_up=False)
 
     def _asked_for(self, ids: Sequence[bytes]) -> Batch:
         store = self._opened
         found = store.load(id for id in ids if not id_fault(id))
         for stored in found.values():
             self._merging.send_again(stored.record)
-        store.save(list(found.values()))
-        return self._batch(found.values(), caught_up=False, tells_unlinked=True)
+        refused: list[RejectedRecord] = []
+        saved = self._saved(list(found.values()), refused)
+        return self._batch(saved, refused, caught_up=False, tells_unlinked=True)
 
     def _batch(
         self,
@@ -277,35 +346,18 @@ class MergeProducer:
             record = stored.record
             if record.may_go:
                 at = max((origin.at for origin in record.origins.values()), default=time.time_ns() // 1000)
-                data = None if record.values is None else encode(record.values)[1]
+                try:
+                    data = None if record.values is None else encode(record.values)[1]
+                except (ValueError, TypeError) as error:
+                    why = self._unfit(record.values or {}) or ("", str(error))
+                    rejects.append(self._refused.unfit(record.id, *why))
+                    continue
                 changes.append(Change(name, record.id, record.version, at, data))
                 self._published[record.id] = record.version
             elif tells_unlinked and record.is_unlinked:
-                rejects.append(self._unlinked(record))
+                rejects.append(self._refused.unlinked(record))
                 self._told.append(record.id)
         self._stored_at = time.monotonic()
         position = {**self._topics.position(), "version": self._version, "generation": self._generation}
+        position |= {"saved": self._newest, "joining": self._joining is not None}
         return Batch(changes, rejects, (), position, caught_up)
-
-    def _unlinked(self, record: MergedRecord) -> RejectedRecord:
-        systems = sorted(system for system, view in record.views.items() if view.values is not None)
-        owner = self._options.system_of_record
-        is_alone = len(systems) == 1 and record.id.startswith(f"{systems[0]}/".encode())
-        named = "it is matched then" if is_alone else "under this id"
-        error = PermanentError(
-            f"{', '.join(systems)} has a {self._source.name} {record.id.decode(errors='replace')} that {owner} doesn't:"
-            f" {owner} decides which there are. Create it there ({named}), or delete it in {', '.join(systems)}",
-            reason="not at its owner",
-        )
-        now = time.time_ns() // 1000
-        return RejectedRecord(self._source.name, record.id, self._new_version(), now, b"", error)
-
-    def _refused(self, message: ProposalMessage, ruling: Ruling) -> RejectedRecord:
-        shown = "null" if ruling.theirs is None else repr(ruling.theirs)
-        error = PermanentError(
-            f"{ruling.system} has {shown} in {ruling.field} of {self._source.name}"
-            f" {message.id.decode(errors='replace')}, which the field can't have: correct it in {ruling.system}",
-            reason="not canonical",
-            field=ruling.field,
-        )
-        return RejectedRecord(self._source.name, message.id, self._new_version(), message.proposal.at, b"", error)

@@ -9,7 +9,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.schema import RecordSchema
 from sorbus.settings import Settings
 from sorbus.state.database import State
-from sorbus.two_way.merge import Values
+from sorbus.two_way.merged_record import Values
 from sorbus.two_way.record_codec import FrameDecoder
 
 _KNOWN = b"""

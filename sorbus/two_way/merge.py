@@ -6,16 +6,12 @@ the state before and wasn't written by Sorbus: a target that rounds or trims wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, cast
 
+from sorbus.two_way.merged_record import DELETED, KEPT, Held, MergedRecord, Origin, Values, View, same
 from sorbus.two_way.rules import MergeRules
-
-Values = dict[str, object]
-DELETED, KEPT = "deleted", "kept"
-"""In place of values: a record that was deleted where that doesn't count."""
 
 
 class Verdict(Enum):
@@ -39,6 +35,7 @@ class Proposal(NamedTuple):
 
     `version` grows with each state of the record in that system; `at` is the time there, in microseconds since 1970.
     `delivered`: Sorbus wrote this state, bringing this version of the merged record; None: others did.
+    `is_copied`: a snapshot showed it, so that nobody knows when it was changed, nor by whom.
     """
 
     system: str
@@ -46,6 +43,7 @@ class Proposal(NamedTuple):
     at: int
     values: Values | None
     delivered: int | None = None
+    is_copied: bool = False
 
 
 class Ruling(NamedTuple):
@@ -58,61 +56,6 @@ class Ruling(NamedTuple):
     ours: object
     in_turn_with: str = ""
     """Of a field that is held for a loop: the other system that changed it in turn."""
-
-
-class Origin(NamedTuple):
-    """Where a field's value comes from, when it was changed there, and the record's version since then."""
-
-    system: str
-    at: int
-    version: int
-
-
-class Held(NamedTuple):
-    """A system's value that a person decides about, and what that system had before."""
-
-    theirs: object
-    before: object
-    at: int
-
-
-@dataclass(slots=True)
-class View:
-    """What a system showed last. `knows`: the newest version of the merged record that it has shown."""
-
-    version: int
-    values: Values | None
-    knows: int = 0
-
-
-@dataclass(slots=True)
-class MergedRecord:
-    """A record, its origins by field, and what each system shows. `values` None: there is no such record."""
-
-    id: bytes
-    version: int = 0
-    values: Values | None = None
-    origins: dict[str, Origin] = field(default_factory=dict)
-    views: dict[str, View] = field(default_factory=dict)
-    held: dict[tuple[str, str], Held] = field(default_factory=dict)
-    """(Field, system) -> what waits for a person."""
-    is_owed: bool = False
-    """Whether this version has still to be published."""
-
-    @property
-    def is_unlinked(self) -> bool:
-        """Whether a system has it that the system of record never had, or has it again since its owner deleted it.
-
-        One that keeps it when it is deleted, until Sorbus's delete arrives or for good, doesn't have it again.
-        """
-        return self.values is None and any(
-            view.values is not None and view.knows >= self.version for view in self.views.values()
-        )
-
-    @property
-    def may_go(self) -> bool:
-        """Whether it is to be published now."""
-        return self.is_owed and not self.held
 
 
 class Merging:
@@ -140,12 +83,14 @@ class Merging:
         knows = max(knew, proposal.delivered or 0)
         if record.values is None and before is not None and before.values is None:
             knows = max(knows, record.version)  # neither had it
+        elif record.values is None and proposal.values is not None and knows >= record.version > 0:
+            knows = knew  # Sorbus's delete left it there: a soft one
         record.views[system] = View(proposal.version, proposal.values, knows)
         if system == self._rules.system_of_record:
             if proposal.values is None:
                 return self._delete(record)
             if record.values is None:
-                return self._create(record, proposal)
+                return self._create(record, proposal, {})
         elif record.values is None:
             return []  # a record that its system of record doesn't have: see `is_unlinked`
         elif proposal.values is None:
@@ -155,14 +100,52 @@ class Merging:
             return list(self._join(record, proposal))
         return list(self._changes(record, proposal, shown, knew))
 
-    def decide(self, record: MergedRecord, name: str, system: str, *, keep: bool) -> None:
-        """A person's decision: `keep` the system's value, or overwrite it with the record's."""
+    def join(self, record: MergedRecord, at: Mapping[str, int]) -> list[Ruling]:
+        """Makes the record of what its systems show now; `at`: system -> when it was changed there.
+
+        The system of record's values count, others fill gaps; what is so already isn't sent again.
+        """
+        first, before = record.views.get(self._rules.system_of_record), (record.values, record.origins, record.version)
+        record.held = {}
+        if first is None:
+            return []
+        if first.values is None:
+            return self._delete(record)
+        was_owed = record.is_owed
+        rulings = self._create(record, Proposal(self._rules.system_of_record, first.version, 0, first.values), at)
+        values, origins, version = before
+        if values is not None:
+            record.origins |= {
+                name: origin for name, origin in origins.items() if same(values.get(name), self._value(record, name))
+            }
+            if same(values, record.values) and not record.held and self._agree(record):
+                record.version, record.is_owed = version, was_owed
+        return rulings
+
+    def _agree(self, record: MergedRecord) -> bool:
+        """Whether every system shows the record's values."""
+        for system, names in self._rules.proposes.items():
+            view = record.views.get(system)
+            if view is None or view.values is None:
+                return False
+            if not all(same(view.values.get(name), self._value(record, name)) for name in names):
+                return False
+        return True
+
+    def decide(self, record: MergedRecord, name: str, system: str, *, keep: bool) -> bool:
+        """A person's decision: `keep` the system's value, or overwrite it with the record's.
+
+        False: the record can't have the value that was to be kept, so that its own stays.
+        """
         held = record.held.pop((name, system), None)
         if held is None or record.values is None:
-            return
-        if name and (keep or self._rules.owner(name) == system):
+            return True
+        is_kept = bool(name) and (keep or self._rules.owner(name) == system)
+        can_be = not is_kept or self._fits(name, held.theirs)
+        if is_kept and can_be:
             self._set(record, name, held.theirs, system, held.at)
         self._owe(record)
+        return can_be
 
     def hold(self, record: MergedRecord, name: str, system: str, other: str) -> Ruling:
         """A person must decide about a field, or about a record that goes ("") before it is sent again.
@@ -174,7 +157,8 @@ class Merging:
             return Ruling(Verdict.ASKED, system, name, DELETED, KEPT, other)
         view, ours = record.views.get(system), (record.values or {}).get(name)
         theirs = (view.values or {}).get(name) if view is not None else None
-        record.held[name, system] = Held(theirs, None, record.origins[name].at)
+        origin = record.origins.get(name)
+        record.held[name, system] = Held(theirs, None, 0 if origin is None else origin.at)
         return Ruling(Verdict.ASKED, system, name, theirs, ours, other)
 
     def send_again(self, record: MergedRecord) -> None:
@@ -182,16 +166,17 @@ class Merging:
         if record.values is not None:
             self._owe(record)
 
-    def _create(self, record: MergedRecord, proposal: Proposal) -> list[Ruling]:
-        values = cast("Values", proposal.values)
+    def _create(self, record: MergedRecord, proposal: Proposal, at: Mapping[str, int]) -> list[Ruling]:
+        values, first = cast("Values", proposal.values), at.get(proposal.system, proposal.at)
         record.values, record.origins = dict(values), {}
         self._owe(record)
         for name in values:
-            record.origins[name] = Origin(proposal.system, proposal.at, record.version)
+            record.origins[name] = Origin(proposal.system, first, record.version)
         rulings: list[Ruling] = []
-        for system, view in record.views.items():
-            if system != proposal.system and view.values is not None:
-                rulings += self._join(record, Proposal(system, view.version, 0, view.values))
+        for system in self._rules.proposes:
+            view = record.views.get(system)
+            if system != proposal.system and view is not None and view.values is not None:
+                rulings += self._join(record, Proposal(system, view.version, at.get(system, 0), view.values))
         return rulings
 
     def _delete(self, record: MergedRecord) -> list[Ruling]:
@@ -211,54 +196,62 @@ class Merging:
         """The values that the record can't have."""
         for name, theirs in self._proposed(proposal):
             is_heard = self._rules.owner(name) in (None, proposal.system)
-            if is_heard and theirs != self._value(record, name) and not self._fits(name, theirs):
+            if is_heard and not same(theirs, self._value(record, name)) and not self._fits(name, theirs):
                 yield Ruling(Verdict.REFUSED, proposal.system, name, theirs, self._value(record, name))
 
     def _join(self, record: MergedRecord, proposal: Proposal) -> Iterator[Ruling]:
         """A system's first state of a record that others have too: gaps are filled, and no value is replaced."""
         for name, theirs in self._proposed(proposal):
-            ours, owner = self._value(record, name), self._rules.owner(name)
-            if theirs == ours:
-                continue
-            if owner in (None, proposal.system) and not self._fits(name, theirs):
-                yield Ruling(Verdict.REFUSED, proposal.system, name, theirs, ours)
-            elif owner == proposal.system:
-                self._set(record, name, theirs, proposal.system, proposal.at)
-                yield Ruling(Verdict.TAKEN, proposal.system, name, theirs, theirs)
-            elif owner is not None or theirs is None:
-                yield self._overruled(record, proposal, name, theirs)
-            elif ours is None:
-                self._set(record, name, theirs, proposal.system, proposal.at)
-                yield Ruling(Verdict.TAKEN, proposal.system, name, theirs, theirs)
-            elif self._rules.merges[name] == "union":
-                yield self._unite(record, proposal, name, theirs, [])
-            elif self._rules.merges[name] == "ask":
-                yield self._ask(record, proposal, name, theirs, None)
-            else:
-                yield self._overruled(record, proposal, name, theirs)
+            if (ruling := self._joined(record, proposal, name, theirs)) is not None:
+                yield ruling
+
+    def _joined(self, record: MergedRecord, proposal: Proposal, name: str, theirs: object) -> Ruling | None:
+        """A field that a system shows for the first time."""
+        system, ours, owner = proposal.system, self._value(record, name), self._rules.owner(name)
+        if same(theirs, ours):
+            return None
+        if owner in (None, system) and not self._fits(name, theirs):
+            return Ruling(Verdict.REFUSED, system, name, theirs, ours)
+        if (name, system) in record.held:  # of the record that it had before: the question stays
+            return None if theirs is None else self._asked_again(record, proposal, name, theirs)
+        if owner == system:
+            return self._taken(record, proposal, name, theirs)
+        if owner is not None or theirs is None:
+            return self._overruled(record, proposal, name, theirs)
+        rule = self._rules.merges[name]
+        if ours is None or (rule == "latest" and system == self._rules.system_of_record):
+            return self._taken(record, proposal, name, theirs)
+        if rule == "union":
+            return self._unite(record, proposal, name, theirs, [], 0)
+        if rule == "ask":
+            return self._ask(record, proposal, name, theirs, None)
+        return self._overruled(record, proposal, name, theirs)
 
     def _changes(self, record: MergedRecord, proposal: Proposal, before: Values | None, knew: int) -> Iterator[Ruling]:
         """`before` None: Sorbus made it there, and what the system owns begins anew."""
         system = proposal.system
         for name, theirs in self._proposed(proposal):
             was, owner = (before or {}).get(name), self._rules.owner(name)
-            if theirs == was and (before is not None or owner != system):
+            is_first = before is not None and name not in before
+            if same(theirs, was) and not is_first and (before is not None or owner != system):
                 continue
             if proposal.delivered is not None and owner != system:
                 continue  # what Sorbus wrote, as this system keeps it
-            if owner in (None, system) and not self._fits(name, theirs):
+            if is_first:
+                if (ruling := self._joined(record, proposal, name, theirs)) is not None:
+                    yield ruling
+            elif owner in (None, system) and not self._fits(name, theirs):
                 yield Ruling(Verdict.REFUSED, system, name, theirs, self._value(record, name))
             elif (name, system) in record.held:
-                record.held[name, system] = record.held[name, system]._replace(theirs=theirs, at=proposal.at)
-                yield Ruling(Verdict.ASKED, system, name, theirs, self._value(record, name))
-            elif theirs == self._value(record, name):
+                yield self._asked_again(record, proposal, name, theirs)
+            elif same(theirs, self._value(record, name)):
                 yield Ruling(Verdict.EQUAL, system, name, theirs, theirs)
             elif owner is not None and owner != system:
                 yield self._overruled(record, proposal, name, theirs)
             elif owner == system:
                 yield self._taken(record, proposal, name, theirs)
             elif self._rules.merges[name] == "union":
-                yield self._unite(record, proposal, name, theirs, was)
+                yield self._unite(record, proposal, name, theirs, was, knew)
             else:
                 yield self._contested(record, proposal, name, theirs, was, knew)
 
@@ -268,10 +261,13 @@ class Merging:
         """A field that any of the systems may change, one value replacing another."""
         origin = record.origins.get(name)
         knew_it = origin is None or origin.system == proposal.system or origin.version <= knew
-        if knew_it or was == self._value(record, name):  # it replaced the value that counts, whatever its clock says
+        knew_it = knew_it or same(was, self._value(record, name))
+        if knew_it:  # it replaced the value that counts, whatever its clock says
             return self._taken(record, proposal, name, theirs)
         if self._rules.merges[name] == "ask":
             return self._ask(record, proposal, name, theirs, was)
+        if proposal.is_copied:
+            return self._overruled(record, proposal, name, theirs)
         assert origin is not None
         apart = proposal.at - origin.at
         if abs(apart) > self._rules.tolerance:
@@ -297,17 +293,30 @@ class Merging:
         record.held[name, proposal.system] = Held(theirs, was, proposal.at)
         return Ruling(Verdict.ASKED, proposal.system, name, theirs, self._value(record, name))
 
-    def _unite(self, record: MergedRecord, proposal: Proposal, name: str, theirs: object, was: object) -> Ruling:
-        """What the system has added is added, what it has taken out goes; the rest stays in its order."""
-        ours = _items(self._value(record, name))
-        added = [one for one in _items(theirs) if one not in _items(was) and one not in ours]
-        gone = [one for one in _items(was) if one not in _items(theirs)]
-        united = [one for one in ours if one not in gone] + added
-        if united != ours:
+    def _asked_again(self, record: MergedRecord, proposal: Proposal, name: str, theirs: object) -> Ruling:
+        """Another value of what a person decides about."""
+        held = record.held[name, proposal.system]
+        record.held[name, proposal.system] = held._replace(theirs=theirs, at=proposal.at)
+        return Ruling(Verdict.ASKED, proposal.system, name, theirs, self._value(record, name))
+
+    def _unite(
+        self, record: MergedRecord, proposal: Proposal, name: str, theirs: object, was: object, knew: int
+    ) -> Ruling:
+        """What the system has added is added, what it has taken out goes; the rest stays in its order.
+
+        Overruled where it takes out what only it writes so: which item of the record that is, nothing says.
+        """
+        ours, origin = _items(self._value(record, name)), record.origins.get(name)
+        added = [one for one in _items(theirs) if not _has(_items(was), one) and not _has(ours, one)]
+        gone = [one for one in _items(was) if not _has(_items(theirs), one)]
+        united = [one for one in ours if not _has(gone, one)] + added
+        is_own_form = origin is not None and origin.version <= knew and any(not _has(ours, one) for one in gone)
+        if not same(united, list(ours)):
             self._set(record, name, united, proposal.system, proposal.at)
-        elif united != _items(theirs):
+        elif not same(united, list(_items(theirs))):
             self._owe(record)
-        return Ruling(Verdict.TAKEN, proposal.system, name, theirs, united)
+        verdict = Verdict.OVERRULED if is_own_form and not same(united, list(_items(theirs))) else Verdict.TAKEN
+        return Ruling(verdict, proposal.system, name, theirs, united)
 
     def _proposed(self, proposal: Proposal) -> Iterator[tuple[str, object]]:
         values = proposal.values or {}
@@ -329,3 +338,7 @@ class Merging:
 
 def _items(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else () if value is None else (value,)
+
+
+def _has(items: Sequence[object], one: object) -> bool:
+    return any(same(each, one) for each in items)

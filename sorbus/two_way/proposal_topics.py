@@ -13,7 +13,7 @@ from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.topic_reader import ClusterTopics, TopicReader, why_lost
 from sorbus.errors import LostPosition, PermanentError
-from sorbus.event import DELIVERED, EVENT_ID, id_fault, occurred_at, open_frame, version_of
+from sorbus.event import DELIVERED, EVENT_ID, HISTORICAL, id_fault, occurred_at, open_frame, version_of
 from sorbus.settings import Settings
 from sorbus.two_way.merge import Proposal
 from sorbus.two_way.record_codec import FrameDecoder
@@ -150,7 +150,7 @@ class ProposalTopics:
             return UnreadProposal(id, system, at, raw, why)
         except PermanentError as error:
             return UnreadProposal(id, system, at, raw, error)
-        proposal = Proposal(system, head.version, at, values, delivered)
+        proposal = Proposal(system, head.version, at, values, delivered, HISTORICAL in headers)
         return ProposalMessage(head.id, proposal, None if head.deleted else raw)
 
     def _lost(self, why: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
-from sorbus.two_way.merge import Held, MergedRecord, Origin, Values, View
+from sorbus.two_way.merged_record import UNREADABLE, Held, MergedRecord, Origin, Values, View
 
 Encode = Callable[[Values], tuple[bytes, bytes]]
 """A record -> its frame's head and its Avro."""
@@ -38,6 +40,10 @@ on conflict (data_type, id, system) do update set
 """
 
 
+SHOWN = object()
+"""In place of a held value: what the system shows."""
+
+
 @dataclass(slots=True)
 class StoredRecord:
     """A record with the frames of what its systems show: those go back as they came."""
@@ -65,8 +71,8 @@ class MergeStore:
             told = cast("Mapping[str, object]", about)
             origins = cast("Mapping[str, tuple[str, int, int]]", told["origins"])
             one.origins = {name: Origin(*each) for name, each in origins.items()}
-            held = cast("Sequence[tuple[str, str, int]]", told["held"])
-            one.held = {(name, system): Held(None, None, at) for name, system, at in held}
+            for name, system, at, *kept in cast("Sequence[Sequence[object]]", told["held"]):
+                one.held[str(name), str(system)] = Held(self._kept(str(name), kept), None, cast("int", at))
         for id, system, version, knows, frame in self._state.run(_VIEWS, given):
             stored = found[str(id).encode()]
             raw = None if frame is None else bytes(cast("bytes", frame))
@@ -76,9 +82,29 @@ class MergeStore:
         for stored in found.values():
             one = stored.record
             for (name, system), held_one in one.held.items():
+                if held_one.theirs is not SHOWN:
+                    continue
                 view = one.views.get(system)
                 theirs = (view.values or {}).get(name) if view is not None else None
                 one.held[name, system] = held_one._replace(theirs=theirs)
+        return found
+
+    def _kept(self, name: str, kept: Sequence[object]) -> object:
+        """A held value as it was saved; SHOWN: as the system shows it, where an earlier release saved it."""
+        if not kept:
+            return SHOWN
+        prefix, data = (b64decode(str(one)) for one in kept)
+        return self._decode(prefix, data).get(name, UNREADABLE)
+
+    def _held(self, record: MergedRecord) -> list[list[object]]:
+        """With their values: what the system shows may be another by the time they are decided."""
+        found: list[list[object]] = []
+        for (name, system), one in record.held.items():
+            saved: tuple[bytes, ...] = ()
+            if name:
+                given = {} if one.theirs is UNREADABLE else {name: one.theirs}
+                saved = self.encode({**cast("Values", record.values), **given})
+            found.append([name, system, one.at, *(b64encode(part).decode() for part in saved)])
         return found
 
     def save(self, stored: Sequence[StoredRecord]) -> None:
@@ -89,18 +115,22 @@ class MergeStore:
             prefix = data = None
             if one.values is not None:
                 prefix, data = self.encode(one.values)
-            about = {"origins": one.origins, "held": [[*key, each.at] for key, each in one.held.items()]}
+            about = {"origins": one.origins, "held": self._held(one)}
             rows.append((one.id.decode(), one.version, prefix, data, json.dumps(about), one.is_owed, one.is_unlinked))
-        views = [
-            (each.record.id.decode(), system, view.version, view.knows, each.frames.get(system))
-            for each in stored
-            for system, view in each.record.views.items()
-        ]
         with self._state.connection() as connection:
             if rows:
                 connection.execute(_SAVE_RECORDS, (self._data_type, *map(list, zip(*rows, strict=True))))
-            if views:
-                connection.execute(_SAVE_VIEWS, (self._data_type, *map(list, zip(*views, strict=True))))
+            _save_views(connection, self._data_type, stored)
+
+    def save_views(self, stored: Sequence[StoredRecord]) -> None:
+        """Writes what their systems show, and nothing else."""
+        with self._state.connection() as connection:
+            _save_views(connection, self._data_type, stored)
+
+    def shown(self, after: str, most: int) -> list[bytes]:
+        """The ids of records that a system shows or has shown, those after `after` in their order."""
+        statement = b"select distinct id from system_view where data_type = %s and id > %s order by id limit %s"
+        return [str(id).encode() for (id,) in self._state.run(statement, (self._data_type, after, most))]
 
     def owed(self, after: int, most: int) -> dict[bytes, int]:
         """Records whose newest version may not be on the topic: id -> version, those after `after` in their order."""
@@ -155,3 +185,13 @@ class MergeStore:
         """How often a person has accepted how its systems' records are joined; 0: not yet."""
         rows = self._state.run(b"select generation from joined_type where data_type = %s", (self._data_type,))
         return cast("int", rows[0][0]) if rows else 0
+
+
+def _save_views(connection: Connection, data_type: str, stored: Sequence[StoredRecord]) -> None:
+    views = [
+        (each.record.id.decode(), system, view.version, view.knows, each.frames.get(system))
+        for each in stored
+        for system, view in each.record.views.items()
+    ]
+    if views:
+        connection.execute(_SAVE_VIEWS, (data_type, *map(list, zip(*views, strict=True))))

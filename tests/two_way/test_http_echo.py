@@ -32,7 +32,8 @@ from sorbus.ops.embedded import Addresses
 from sorbus.producers.http import own_states
 from sorbus.producers.http.producer import HttpProducer
 from sorbus.state.database import State, migrate
-from sorbus.two_way.merge import MergedRecord, Merging, Proposal
+from sorbus.two_way.merge import Merging, Proposal
+from sorbus.two_way.merged_record import MergedRecord
 from sorbus.two_way.options import MergeSource
 from tests.acceptance.two_way_http import as_desk_keeps
 from tests.consumers.gadgets import Writer

@@ -8,13 +8,15 @@ did, never from what the merge keeps.
 from __future__ import annotations
 
 from itertools import count
+from math import nan
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sorbus.producers.merge.loops import TURNS, LoopBreaker
-from sorbus.two_way.merge import MergedRecord, Merging, Proposal, Verdict
+from sorbus.two_way.merge import Merging, Proposal, Verdict
+from sorbus.two_way.merged_record import MergedRecord, View, same
 from sorbus.two_way.rules import MergeRules
 from tests.search import examples
 
@@ -321,3 +323,92 @@ def test_what_a_system_owns_begins_anew_where_its_record_is_made_again_also_when
     merging.take(record, Proposal("books", 2, 0, None))
     merging.take(record, Proposal("books", 3, 0, {"credit": None}, record.version))
     assert record.values == {"credit": None}
+
+
+BOTH = {name: frozenset({"name", "rate", "tags", "fax"}) for name in ("crm", "books")}
+MERGED = MergeRules("crm", BOTH, {}, {"name": "latest", "rate": "latest", "tags": "union"}, tolerance=0)
+
+
+def test_what_is_no_number_is_no_change_where_it_stays_so() -> None:
+    merging, record = record_of(MERGED, rate=nan, name="a")
+    merging.take(record, Proposal("books", 1, 1, {"rate": float("nan"), "name": "a"}, record.version))
+    merging.take(record, Proposal("crm", 2, 2, {"rate": 5.0, "name": "a"}))
+    merging.take(record, Proposal("books", 2, 3, {"rate": float("nan"), "name": "b"}))
+    assert record.values == {"rate": 5.0, "name": "b"}
+
+
+def test_what_a_system_takes_out_of_a_list_that_it_writes_its_own_way_is_told_as_overruled() -> None:
+    merging, record = record_of(MERGED, tags=["a", "b"])
+    merging.take(record, Proposal("books", 1, 1, {"tags": ["A", "b"]}, record.version))
+    (ruling,) = merging.take(record, Proposal("books", 2, 2, {"tags": ["b"]}))
+    assert (ruling.verdict, ruling.ours, record.values) == (Verdict.OVERRULED, ["a", "b"], {"tags": ["a", "b"]})
+    merging.take(record, Proposal("crm", 2, 3, {"tags": []}))
+    (ruling,) = merging.take(record, Proposal("books", 3, 4, {"tags": []}))  # who hasn't seen that takes it out, too
+    assert (ruling.verdict, record.values) == (Verdict.EQUAL, {"tags": []})
+
+
+def test_what_a_snapshot_shows_replaces_nothing_that_the_system_had_not_seen() -> None:
+    merging, record = record_of(MERGED, name="a", rate=1.0)
+    merging.take(record, Proposal("books", 1, 1, {"name": "a", "rate": 1.0}, record.version))
+    merging.take(record, Proposal("crm", 2, 2, {"name": "b", "rate": 1.0}))
+    shown = {"name": "x", "rate": 2.0}
+    found = merging.take(record, Proposal("books", 2, 9 * SECOND, shown, is_copied=True))
+    assert {one.field: one.verdict for one in found} == {"name": Verdict.OVERRULED, "rate": Verdict.TAKEN}
+    assert record.values == {"name": "b", "rate": 2.0}
+
+
+def test_a_record_that_a_soft_delete_leaves_is_not_there_again_until_somebody_makes_it() -> None:
+    merging, record = record_of(MERGED, name="a")
+    merging.take(record, Proposal("books", 1, 1, {"name": "a"}, record.version))
+    merging.take(record, Proposal("crm", 2, 2, None))
+    merging.take(record, Proposal("books", 2, 3, {"name": "a"}, record.version))
+    assert not record.is_unlinked
+    merging.take(record, Proposal("books", 3, 4, None))
+    merging.take(record, Proposal("books", 4, 5, {"name": "made again"}))
+    assert record.is_unlinked
+
+
+def test_a_field_that_its_owner_has_not_shown_yet_is_held_like_any_other() -> None:
+    merging, record = record_of(MERGED, name="a")
+    breaker = LoopBreaker("crm", lambda: 0.0)
+    merging.take(record, Proposal("books", 1, 1, {"fax": None}, record.version))
+    for number in range(2, 2 + TURNS):
+        shown = breaker.shown(record)
+        (ruling,) = merging.take(record, Proposal("books", number, number, {"fax": str(number)}))
+        assert ruling.verdict is Verdict.OVERRULED
+        other = breaker.turns(record, ruling, shown)
+    assert other == "crm"
+    assert merging.hold(record, "fax", "books", other).verdict is Verdict.ASKED
+    assert merging.decide(record, "fax", "books", keep=False)
+
+
+STATES = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from([None, "a", "b"]),
+        "rate": st.sampled_from([None, 1.0, nan]),
+        "tags": st.lists(st.sampled_from("xyz"), unique=True, max_size=2),
+    }
+)
+
+
+@given(crm=STATES, books=STATES, before=st.none() | STATES)
+def test_joining_twice_is_joining_once(
+    crm: dict[str, object], books: dict[str, object], before: dict[str, object] | None
+) -> None:
+    """And whatever was merged before, it ends on the same."""
+    found = []
+    for known in (None, before):
+        merging, record = (
+            record_of(MERGED, **known) if known else (Merging(MERGED, count(1).__next__), MergedRecord(b"1"))
+        )
+        record.views = {"crm": View(7, crm), "books": View(7, books)}
+        merging.join(record, {"crm": 1, "books": 2})
+        values, version = record.values, record.version
+        merging.take(record, Proposal("books", 8, 3, record.values, record.version))
+        record.is_owed = False
+        merging.join(record, {"crm": 1, "books": 2})
+        assert same(record.values, values)
+        if same(crm, values):
+            assert (record.version, record.is_owed) == (version, False)
+        found.append(values)
+    assert same(*found)

@@ -14,7 +14,8 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.map.render.diagram import mermaid
 from sorbus.map.render.report import document
 from sorbus.producers.merge.loops import TURNS, LoopBreaker
-from sorbus.two_way.merge import MergedRecord, Merging, Proposal
+from sorbus.two_way.merge import Merging, Proposal
+from sorbus.two_way.merged_record import MergedRecord
 from sorbus.two_way.rules import MergeRules
 from tests.http_api.faulty import DESCRIBED
 

@@ -24,7 +24,7 @@ from sorbus.schema import FieldType
 from sorbus.settings import Settings
 from sorbus.state import State
 from sorbus.two_way.expand import proposals_of
-from sorbus.two_way.merge import Held, MergedRecord, Origin, View
+from sorbus.two_way.merged_record import Held, MergedRecord, Origin, View
 from sorbus.two_way.record_codec import FrameDecoder, RecordCodec
 from sorbus.two_way.store import MergeStore, StoredRecord
 from tests.ops.console.browser import faults

@@ -3,129 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import stamina
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
-from sorbus.avro.encode import encoder
-from sorbus.bus.names import Names
-from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.conflict.store import Conflicts
-from sorbus.connector import Batch, BoundSource, BoundSystem, Position
 from sorbus.errors import LostPosition, TransientError
-from sorbus.event import DELIVERED, event_encoder
-from sorbus.mapfile.model import DataType, System
-from sorbus.ops.embedded import Addresses
+from sorbus.event import event_encoder
 from sorbus.ops.forget.stored import Stored
 from sorbus.producers.merge.loops import TURNS
 from sorbus.producers.merge.producer import MergeProducer
-from sorbus.schema import FieldType, parse_schema
-from sorbus.settings import Settings
-from sorbus.state.database import State, close_states, migrate
-from sorbus.two_way.expand import proposals_of
-from sorbus.two_way.options import MergeConnection, MergeSource
+from tests.producers.merge.two_systems import Proposals, proposals
 
-SCHEMA = parse_schema(
-    {
-        "type": "record",
-        "name": "customer",
-        "fields": [{"name": "name", "type": "string"}, {"name": "email", "type": ["null", "string"], "default": None}],
-    }
-)
-OPEN = parse_schema(
-    {**SCHEMA.json, "fields": [{"name": "name", "type": ["null", "string"], "default": None}, SCHEMA.json["fields"][1]]}  # type: ignore[index, list-item, dict-item]
-)
-
-
-class Proposals:
-    """The topics of two systems, as their producers write them, and a merge of them that may end at any moment."""
-
-    def __init__(self, kafka: str, prefix: str, state: State) -> None:
-        self.kafka, self.prefix, self.state = kafka, f"{prefix}.", state
-        self.admin = AdminClient({"bootstrap.servers": kafka})
-        self.out = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
-        self.topics = {system: f"{prefix}.{proposals_of('customer', system)}" for system in ("crm", "books")}
-        names = Names(self.prefix)
-        self.make(*self.topics.values(), names.schemas)
-        resolver = SchemaResolver(Settings(), names, [SCHEMA])
-        self.heads = {
-            system: resolver.prefix(proposals_of("customer", system), SCHEMA if system == "crm" else OPEN)
-            for system in self.topics
-        }
-        self.position: Position | None = None
-        self.version = 1
-        options = MergeSource(
-            system_of_record="crm",
-            proposes={"crm": ["name", "email"], "books": ["name", "email"]},
-            merges={"name": "latest", "email": "latest"},
-            tolerance="1s",
-            flows={"crm": "customer-to-crm", "books": "customer-to-books"},
-        )
-        data_type = DataType(system_of_record="customer-merge")
-        self.source = BoundSource("customer", data_type, SCHEMA, (), options)
-        self.system = BoundSystem("customer-merge", System(kind="merge"), MergeConnection(), self.prefix, Path())
-        state.run(b"insert into joined_type (data_type, joined_by) values ('customer', 'test')")
-
-    def make(self, *topics: str) -> None:
-        for future in self.admin.create_topics(
-            [NewTopic(topic, 1, 1, config={"cleanup.policy": "compact"}) for topic in topics]
-        ).values():
-            future.result(30)
-
-    def show(self, system: str, id: str | bytes, *, delivered: int | None = None, **values: object) -> None:
-        """A system shows a state of a record; without values, that it is gone."""
-        self.version += 10
-        schema = SCHEMA if system == "crm" else OPEN
-        encode = event_encoder(self.heads[system], system, proposals_of("customer", system))
-        at = time.time_ns() // 1000
-        data = encoder(FieldType("record", fields=schema.fields))({"email": None, **values}) if values else None
-        key = id.encode() if isinstance(id, str) else id
-        value, headers = encode(key, self.version, at, at, data)
-        more = [(DELIVERED, b"%d" % delivered)] if delivered else []
-        self.out.produce(self.topics[system], value, key, headers=[*headers, *more])
-        self.out.flush(30)
-
-    def merge(self, *, ends_before_kafka: bool = False, until: int = 1, quiet: bool = False) -> list[Batch]:
-        """One run of the merge, until it has given out so much: its batches with something in them.
-
-        `quiet`: until it has stored that it has read everything.
-        """
-        merge, found = MergeProducer(self.system, [self.source]), []
-        merge.open(self.position)
-        deadline = time.monotonic() + 20
-        try:
-            while sum(len(one.changes) + len(one.rejects) + len(one.resolved) for one in found) < until:
-                assert time.monotonic() < deadline, f"only {found}"
-                batch = merge.read(0.5)
-                if batch is None:
-                    if quiet and merge._topics is not None and merge._topics.is_end_stored:
-                        break
-                    continue
-                if not ends_before_kafka:
-                    self.position = batch.position
-                    merge.confirm(batch.position)
-                if batch.changes or batch.rejects or batch.resolved:
-                    found.append(batch)
-            return found
-        finally:
-            merge.close()
-
-
-@pytest.fixture
-def proposals(stack: Addresses, unique: str, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proposals]:
-    for name, value in stack.env().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SORBUS_REGISTRY", "")
-    monkeypatch.setenv("SORBUS_DATABASE", database)
-    state = State(database, f"{unique}.")
-    migrate(state)
-    yield Proposals(stack.kafka, unique, state)
-    state.close()
-    close_states()
+__all__ = ["proposals"]
 
 
 def test_what_was_decided_before_a_crash_is_published_after_it_once(proposals: Proposals) -> None:
