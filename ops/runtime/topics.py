@@ -24,10 +24,14 @@ from sorbus.bus.topic_settings import COMPACTED, DAY, Overrides, overridden
 from sorbus.connector import Step
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import Map
+from sorbus.two_way.expand import KIND, proposals_of
 
 _TIMEOUT = 30.0
 # What happened within the last day can still be traced and replayed change by change.
 _EVENTS = {**COMPACTED, "min.compaction.lag.ms": str(DAY)}
+# What systems show is merged step by step: a delivery must not take the place of a change that it came over before both
+# were read. The most that erasure allows.
+_PROPOSALS = {**_EVENTS, "min.compaction.lag.ms": COMPACTED["max.compaction.lag.ms"]}
 _POSITIONS = {**COMPACTED, "segment.ms": str(DAY // 24), "min.cleanable.dirty.ratio": "0.1"}
 _REQUEUED = {
     "cleanup.policy": "delete",
@@ -92,15 +96,24 @@ def _topics_of(company: Map) -> list[Topic]:
     wanted.append(Topic(names.schemas, 1, _KEPT, is_keyed=False))
     wanted.append(Topic(names.status, 1, _STATUS, is_keyed=False))
     wanted.append(Topic(names.controls, 1, _KEPT, is_keyed=False))
+    shown = _shown(company)
     for name, data_type in company.data_types.items():
         may_differ = data_type.partitions is None
-        wanted.append(Topic(names.topic(name), data_type.partitions or 1, _EVENTS, may_differ=may_differ))
+        config = _PROPOSALS if name in shown else _EVENTS
+        wanted.append(Topic(names.topic(name), data_type.partitions or 1, config, may_differ=may_differ))
         wanted.append(Topic(names.dead_letters(name), 1, COMPACTED))
     wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
     for system in with_inbox(company):
         config = _RECORDS if company.systems[system].kind == "webhook" else _INBOX
         wanted.append(Topic(names.inbox(system), 1, config, is_keyed=False, may_differ=True))
     return wanted
+
+
+def _shown(company: Map) -> set[str]:
+    """What the systems of two-way data types show."""
+    merged = [name for name in company.data_types if (owner := company.systems.get(company.owner_of(name))) is not None
+              and owner.kind == KIND]  # fmt: skip
+    return {proposals_of(name, system) for name in merged for system in company.systems}
 
 
 def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:

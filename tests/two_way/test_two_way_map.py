@@ -13,6 +13,7 @@ from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.render.diagram import mermaid
 from sorbus.map.render.report import document
+from sorbus.ops.runtime.topics import topics_of
 from sorbus.producers.merge.loops import TURNS, LoopBreaker
 from sorbus.two_way.merge import Merging, Proposal
 from sorbus.two_way.merged_record import MergedRecord
@@ -77,6 +78,10 @@ def test_a_sound_map_becomes_proposals_a_merge_and_a_way_back(tmp_path: Path) ->
     assert [one.name for one in loaded.for_check().sources("books")] == ["customer-proposals-books"]
     assert [field.name for field in loaded.schema("customer-proposals-books").fields] == ["email", "credit"]
     assert all(field.type.nullable for field in loaded.schema("customer-proposals-books").fields)
+    lags = {topic.name: topic.config.get("min.compaction.lag.ms") for topic in topics_of(loaded.map)}
+    week, day = str(7 * 86_400_000), str(86_400_000)
+    shown = {name: lag for name, lag in lags.items() if lag in (week, day)}
+    assert shown == {"customer-proposals-crm": week, "customer-proposals-books": week, "customer": day}
     back = loaded.for_check().flow("customer-to-crm")
     assert [field.name for field in back.schema.fields] == ["email", "credit"]
     there = loaded.for_check().flow("customer-to-books")
@@ -115,6 +120,17 @@ def test_what_cant_be_run_is_refused(
 ) -> None:
     found = check(written(tmp_path, rows, **changes))  # type: ignore[arg-type]
     assert any(one.code == code and words in one.fix for one in found), found
+
+
+def test_two_places_of_one_system_cant_both_be_two_way(tmp_path: Path) -> None:
+    more = ["canonical,customer.email,books,people.mail,", "books,people.mail,canonical,customer.email,"]
+    written(tmp_path, [*ROWS, *more])
+    document = json.loads((tmp_path / "map.yaml").read_text("utf-8"))
+    second = {"name": "customer-to-people", "target": {"table": "people", "key": "no"}}
+    document["flows"].append(document["flows"][0] | second)
+    (tmp_path / "map.yaml").write_text(json.dumps(document), "utf-8")
+    (found,) = [one for one in check(load_map(tmp_path / "map.yaml")) if one.code == "unsupported"]
+    assert "customer-to-books and customer-to-people are both two-way with books" in found.message
 
 
 def test_two_systems_that_each_answer_what_they_are_given_are_stopped() -> None:

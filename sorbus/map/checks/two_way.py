@@ -38,6 +38,12 @@ def check_two_way(bound: Bound) -> Iterator[Finding]:
             message = f"{flow.id} is two-way, and no row of a sheet takes a field from {flow.to}: nothing comes back"
             fix = f"write rows from {flow.to} to canonical, or direction: one-way"
             yield bound.loaded.finding(("flows", place, "direction"), "unmapped", message, fix)
+        if two_way is not None and flow.direction == "two-way" and flow.runs and flow.to in two_way.flows:
+            other = two_way.flows[flow.to]
+            if other is not flow:
+                message = f"{flow.id} and {other.id} are both two-way with {flow.to}: only one of them would be read"
+                fix = "write direction: one-way under one of them"
+                yield bound.loaded.finding(("flows", place, "direction"), "unsupported", message, fix)
         if flow.direction == "two-way" and flow.where:
             message = f"{flow.id} has where: and is two-way: a record that left could be changed there and never return"
             fix = "delete where:, or write direction: one-way"
