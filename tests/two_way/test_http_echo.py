@@ -29,8 +29,11 @@ from sorbus.errors import SorbusError
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.embedded import Addresses
+from sorbus.ops.two_way.accept import accept_join
+from sorbus.ops.two_way.join import JoinPlan
 from sorbus.producers.http import own_states
 from sorbus.producers.http.producer import HttpProducer
+from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
 from sorbus.two_way.merge import Merging, Proposal
 from sorbus.two_way.merged_record import MergedRecord
@@ -104,7 +107,7 @@ class Line:
     """The application, Sorbus's two ends, and the merge between them."""
 
     def __init__(self, of: Faulty, loaded: LoadedMap, state: State) -> None:
-        self.of, self.state = of, state
+        self.of, self.state, self.loaded = of, state, loaded
         self.system, self.sources = loaded.system("desk", "producer"), loaded.sources("desk")
         self.flow = loaded.flow("customer-to-desk")
         options = loaded.source("customer").options
@@ -527,3 +530,16 @@ def test_a_page_that_is_read_while_a_write_is_on_its_way_is_no_change(line: Line
     line.settle()
     assert values(line)["rate"] == Decimal("3.1234")
     assert line.records["C1"].origins["rate"].system == "crm"
+
+
+def test_after_joining_again_a_record_is_written_whose_topic_lost_that_it_showed_our_last_write(line: Line) -> None:
+    """A person's change came over it, and Kafka compacted it away."""
+    line.edit_at_crm("C1", 2, email="b@x")
+    line.settle()
+    line.of.change(str(there(line)["id"]), email="c@x")
+    line.poll()
+    accept_join(line.loaded, Settings(), JoinPlan("customer", "crm", frozenset({b"C1", b"C2"}), {}), "ada", again=True)
+    line.records["C1"].views["desk"].knows = 0
+    line.edit_at_crm("C1", 3, rate=Decimal("9.0000"))
+    line.settle()
+    assert (there(line)["email"], there(line)["amount"]) == ("c@x", "9.00")
