@@ -197,7 +197,7 @@ def _decide(
     if not yes:
         typer.confirm(f"{field} will {will}. Continue?", abort=True, err=True)
     done = ConflictResolver(loaded.map, Settings(), state).decide(
-        number, choice, who=who or login_name(), reason=reason
+        number, choice, who=who or login_name(), reason=reason, shown=found.shown
     )
     if as_json:
         requeued = [letter.id for letter in done.letters]

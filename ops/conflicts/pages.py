@@ -68,8 +68,8 @@ def show_all(request: Request) -> Response:
 
 def show_one(request: Request) -> Response:
     """One conflict, personal values masked."""
-    console = console_of(request)
-    return _page(request, ConflictMask(console.loaded)(_found(request)), is_shown=False)
+    console, found = console_of(request), _found(request)
+    return _page(request, ConflictMask(console.loaded)(found), shown=found.shown, is_shown=False)
 
 
 @needs(Role.operator)
@@ -77,7 +77,7 @@ def show_values(request: Request) -> Response:
     """One conflict with personal values in the clear, noted in the audit trail."""
     found = _found(request)
     note_values(request, "conflict", str(found.number), found.data_type, found.id)
-    return _page(request, found, is_shown=True)
+    return _page(request, found, shown=found.shown, is_shown=True)
 
 
 @needs(Role.operator)
@@ -93,7 +93,8 @@ def decide(request: Request) -> Response:
         if choice not in ("overwrite", "keep"):
             return refused(request, here, "Choose which value wins.")
         resolver = ConflictResolver(console.loaded.map, console.settings, console.state)
-        made = resolver.decide(number, cast("Choice", choice), who=who, reason=reason)
+        shown = str(form.get("shown", ""))
+        made = resolver.decide(number, cast("Choice", choice), who=who, reason=reason, shown=shown)
     except SorbusError as error:
         return refused(request, here, f"{error}.")
     if made.left:
@@ -105,7 +106,7 @@ def decide(request: Request) -> Response:
     return done(request, "/conflicts", f"Decided: {made.conflict.field} of {made.conflict.id}. {then}")
 
 
-def _page(request: Request, found: Conflict, *, is_shown: bool) -> Response:
+def _page(request: Request, found: Conflict, *, shown: str, is_shown: bool) -> Response:
     console = console_of(request)
     loaded = console.loaded
     known = found.data_type in loaded.map.data_types
@@ -129,6 +130,7 @@ def _page(request: Request, found: Conflict, *, is_shown: bool) -> Response:
         is_record=found.field == RECORD,
         rule=whose_change_counts(two_way, found.field) if two_way is not None else "",
         descriptions=TWO_WAY_DESCRIPTIONS if two_way is not None else DESCRIPTIONS,
+        shown=shown,
         is_shown=is_shown,
         text=text_of,
         may_act=person_of(request).may(Role.operator),

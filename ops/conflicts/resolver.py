@@ -27,15 +27,15 @@ class ConflictResolver:
         self._state, self._requeue = state, RecordRequeue(company, settings, state)
         self._conflicts = Conflicts(state)
 
-    def decide(self, number: int, choice: Choice, *, who: str, reason: str) -> ConflictResolution:
+    def decide(self, number: int, choice: Choice, *, who: str, reason: str, shown: str = "") -> ConflictResolution:
         """Saves the decision; when no other conflict of the record is open, requeues its dead letters.
 
-        SorbusError when there is nothing to decide; TransientError when Kafka is out of reach: before, with nothing
-        decided, or after, which it says.
+        SorbusError when there is nothing to decide, or what was `shown` is no longer so; TransientError when Kafka is
+        out of reach: before, with nothing decided, or after, which it says.
         """
         found = self._conflicts.get(number)
         letters = self._requeue.letters(found.system, found.data_type, found.id, found.resource)
-        found = self._conflicts.decide(number, choice, who=who, reason=reason)
+        found = self._conflicts.decide(number, choice, who=who, reason=reason, shown=shown)
         left = Conflicts(self._state, found.system, found.data_type, found.resource).page(id=found.id)
         if left:
             return ConflictResolution(found, [], left)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -79,6 +80,11 @@ class Conflict:
     reason: str
     in_turn_with: str | None = None
     """Of a field that two systems changed in turn until it was held: the other system."""
+
+    @property
+    def shown(self) -> str:
+        """What tells whether a person who decides has seen these values, and not earlier ones."""
+        return sha256(to_text([self.theirs, self.ours]).encode()).hexdigest()[:16]
 
 
 class OpenField(NamedTuple):
@@ -171,8 +177,14 @@ class Conflicts:
             raise SorbusError(f"there is no conflict {number}; see `sorbus conflicts list`")
         return _read(rows[0])
 
-    def decide(self, number: int, choice: Choice, *, who: str, reason: str) -> Conflict:
-        """Records a person's decision; it may change until it is carried out. SorbusError if the conflict is over."""
+    def decide(self, number: int, choice: Choice, *, who: str, reason: str, shown: str = "") -> Conflict:
+        """Records a person's decision; it may change until it is carried out. `shown`: the `Conflict.shown` that the
+        person saw.
+
+        SorbusError if the conflict is over, or about other values by now.
+        """
+        if shown and shown != self.get(number).shown:
+            raise SorbusError(f"conflict {number} is about other values by now: look at them, and decide again")
         if not self._told("decide", number, choice, who, reason):
             known = self.get(number)
             raise SorbusError(f"conflict {number} is {known.state}: there is nothing left to decide")

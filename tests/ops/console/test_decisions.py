@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from confluent_kafka import Producer
 from playwright.sync_api import Page
@@ -122,6 +124,20 @@ def test_a_conflict_shows_three_values_and_is_decided(console: Served, state: St
     assert "keep" in visitor.get("/conflicts?state=decided").text
     assert visitor.get("/conflicts?state=nonsense").status_code == 404
     assert visitor.get("/conflicts/999999").status_code == 404
+
+
+def test_a_decision_about_values_that_have_changed_since_they_were_shown_is_refused(
+    console: Served, state: State, conflict: int
+) -> None:
+    visitor, here = console.visitor(), f"/conflicts/{conflict}"
+    (shown,) = re.findall(r'name="shown" value="(\w+)"', visitor.get(here).text)
+    conflicts = Conflicts(state, "accounting", "customer", "debtors")
+    conflicts.put("7", 2, "customer-to-accounting", "X1", [Contest("name", "Ada", "Other", "Ada Lovelace")], asks=True)
+    answer = visitor.post(here, {"choice": "keep", "shown": shown})
+    assert (answer.headers["location"], conflicts.get(conflict).state) == (here, "open")
+    (shown,) = re.findall(r'name="shown" value="(\w+)"', visitor.get(here).text)
+    assert visitor.post(here, {"choice": "keep", "shown": shown}).headers["location"] == "/conflicts"
+    assert conflicts.get(conflict).state == "keep"
 
 
 def test_viewers_see_and_cant_act(serve: Serve, state: State, number: int, conflict: int) -> None:
