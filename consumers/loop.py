@@ -31,13 +31,14 @@ from sorbus.consumers.schedule import DeliverySchedule
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
 from sorbus.consumers.waiting import FlowWaiting
-from sorbus.errors import Undecided
+from sorbus.errors import Undecided, Unfinished
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.stop import Stop
+from sorbus.two_way.joined import why_not_joined
 
 BATCH = 10_000
 _CHECK_EVERY = 5.0
@@ -94,6 +95,7 @@ class ConsumeLoop:
             self._health.ready()
             _log.info("delivering %s to %s", self._flow.flow.data_type, self._flow.system.name)
             self._retry.run(self._waiting.open)
+            self._retry.run(self._wait_until_joined)
             self._deliver_until_stopped()
         except Stopped:
             _log.info("stopped while the target was unreachable; uncommitted events will be redelivered")
@@ -101,6 +103,13 @@ class ConsumeLoop:
             self._schedule.close()
             self._member.leave()
             self._target.close()
+
+    def _wait_until_joined(self) -> None:
+        """Of a two-way flow: until a person has accepted how its system's records are joined."""
+        why = why_not_joined(self._flow)
+        self._health.note("joining", why)
+        if why is not None:
+            raise Unfinished(why, retry_after=1.0)
 
     def _deliver_until_stopped(self) -> None:
         checked_at = time.monotonic()

@@ -13,9 +13,11 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 
 _JOIN = b"""
-insert into joined_type as old (data_type, joined_by) values (%s, %s)
-on conflict (data_type) do update set joined_by = excluded.joined_by, joined_at = now(), generation = old.generation + 1
-where %s
+insert into joined_type as old (data_type, joined_by, systems) values (%(data_type)s, %(who)s, %(systems)s)
+on conflict (data_type) do update set
+    joined_by = excluded.joined_by, joined_at = now(), systems = excluded.systems,
+    generation = old.generation + %(again)s::boolean::integer
+where %(again)s or old.systems is distinct from excluded.systems
 """
 _GONE = b"""
 update merged_record m set prefix = null, data = null, about = '{"origins": {}, "held": []}', owed = true,
@@ -51,7 +53,8 @@ def accept_join(loaded: LoadedMap, settings: Settings, plan: JoinPlan, who: str,
         raise UsageError("two-way data types need Sorbus's own database: set SORBUS_DATABASE")
     state, name = State.of(loaded.map.topic_prefix), plan.data_type
     with state.connection() as connection:
-        connection.execute(_JOIN, (name, who, again))
+        systems = sorted({plan.system_of_record, *plan.systems})
+        connection.execute(_JOIN, {"data_type": name, "who": who, "systems": systems, "again": again})
         if again:
             connection.execute(b"delete from system_view where data_type = %s", (name,))
             # which of our writes systems have shown is no longer known

@@ -24,6 +24,7 @@ from sorbus.producers.merge.refused import Refused
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.two_way.expand import proposals_of
+from sorbus.two_way.joined import Joined, joined_before
 from sorbus.two_way.merge import Merging, Ruling, Verdict
 from sorbus.two_way.options import MergeConnection, MergeSource
 from sorbus.two_way.proposal_topics import ProposalMessage, ProposalTopics, UnreadProposal
@@ -58,6 +59,7 @@ class MergeProducer:
         self._asked: list[bytes] = []
         self._looked_at = self._unlinked_at = self._stored_at = 0.0
         self._generation = self._newest = 0
+        self._accepted = Joined(0, frozenset())
         self._joining: Joining | None = None
         self._published: dict[bytes, int] = {}
         self._told: list[bytes] = []
@@ -105,15 +107,19 @@ class MergeProducer:
         codec = RecordCodec(self._source.name, self._source.schema, schemas)
         decoder = FrameDecoder(schemas)
         store = self._store = MergeStore(state, self._source.name, codec.encode, codec.decode, decoder)
-        self._generation = store.generation()
+        if (accepted := store.joined()).systems is None:
+            joined_before(state, self._source.name, self._options.proposes)
+            accepted = store.joined()
+        self._accepted, self._generation = accepted, accepted.generation
         known = position if position and position.get("generation") == self._generation else {}
         self._check_state(position or {}, store)
-        self._topics = ProposalTopics(self._settings, self.topics, decoder, known, self._source.name)
+        topics = {system: topic for system, topic in self.topics.items() if system in (accepted.systems or ())}
+        self._topics = ProposalTopics(self._settings, topics, decoder, known, self._source.name)
         stored = (position or {}).get("version")
         self._newest = store.newest_version()
         self._version = max(stored if isinstance(stored, int) else 0, self._floor, self._newest)
         self._refused = Refused(self._source.name, self._options.system_of_record, self._new_version)
-        self._merging = Merging(self._options.rules(), self._new_version, codec.fits)
+        self._merging = Merging(self._options.rules(accepted.systems), self._new_version, codec.fits)
         self._unfit = codec.unfit
         self._joining = None if known and not known.get("joining") else Joining(store, self._merging)
         self._contests = ContestLog(state, self._source.name, self._options.flows)
@@ -136,6 +142,8 @@ class MergeProducer:
     @property
     def problem(self) -> str | None:
         """What waits for a person."""
+        if self._generation and (new := sorted(self._options.proposes.keys() - (self._accepted.systems or ()))):
+            return f"{', '.join(new)} isn't joined yet: sorbus two-way join {self._source.name}"
         if self._loops.stopped:
             id, name, one, other = self._loops.stopped
             what = f"{self._source.name} {id.decode(errors='replace')}: {name or 'the whole record'}"
@@ -153,10 +161,10 @@ class MergeProducer:
         store, topics = self._opened, self._topics
         assert topics is not None
         if not self._generation:
-            self._generation = store.generation()
-            if not self._generation:
+            if not store.joined().generation:
                 command = f"sorbus two-way join {self._source.name}"
                 raise Unfinished(f"see how its systems' records are joined, and accept it: {command}", retry_after=1.0)
+            raise TransientError(f"the systems of {self._source.name} are joined", retry_after=0.0)
         if self._owed_after is not None:
             if owed := store.owed(self._owed_after, _MOST):
                 self._owed_after = max(owed.values())
@@ -170,7 +178,7 @@ class MergeProducer:
             return self._asked_for(ids)
         if now - self._looked_at > _DECISIONS_EVERY:
             self._looked_at = now
-            if store.generation() != self._generation:
+            if store.joined() != self._accepted:
                 raise TransientError(f"the systems of {self._source.name} were joined again", retry_after=0.0)
             if decided := self._decided():
                 return decided

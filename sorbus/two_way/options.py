@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -34,11 +35,15 @@ class MergeSource(BaseModel):
     flows: dict[str, str] = {}
     """System -> the flow that delivers to it."""
 
-    def rules(self) -> MergeRules:
-        """The same, as the merge applies them."""
+    def rules(self, joined: Collection[str] | None = None) -> MergeRules:
+        """The same, as the merge applies them to the systems that are joined; None: to all."""
         return MergeRules(
             self.system_of_record,
-            {system: frozenset(fields) for system, fields in self.proposes.items()},
+            {
+                system: frozenset(fields)
+                for system, fields in self.proposes.items()
+                if joined is None or system in joined
+            },
             self.owners,
             self.merges,
             int(parse_duration(self.tolerance) * 1_000_000),

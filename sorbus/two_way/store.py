@@ -10,6 +10,7 @@ from typing import cast
 
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
+from sorbus.two_way.joined import Joined, joined
 from sorbus.two_way.merged_record import UNREADABLE, Held, MergedRecord, Origin, Values, View
 
 Encode = Callable[[Values], tuple[bytes, bytes]]
@@ -181,10 +182,9 @@ class MergeStore:
             (self._data_type, [id.decode() for id in ids]),
         )
 
-    def generation(self) -> int:
-        """How often a person has accepted how its systems' records are joined; 0: not yet."""
-        rows = self._state.run(b"select generation from joined_type where data_type = %s", (self._data_type,))
-        return cast("int", rows[0][0]) if rows else 0
+    def joined(self) -> Joined:
+        """What a person has accepted of how its systems' records are joined."""
+        return joined(self._state, self._data_type)
 
 
 def _save_views(connection: Connection, data_type: str, stored: Sequence[StoredRecord]) -> None:

@@ -166,3 +166,35 @@ def test_a_topic_of_proposals_that_was_lost_is_joined_again(office: TwoWayOffice
         office.until(office.unlike, 60)
     assert "C3" not in office.rows("books")
     assert len(office.rows("crm")) == 19
+
+
+@pytest.mark.slow
+def test_a_system_that_is_added_later_is_joined_before_anything_is_written_there(office: TwoWayOffice) -> None:
+    fill(office, 20)
+    written(office, systems=("crm", "books"))
+    office.sorbus("apply", "--yes")
+    with office.up():
+        office.sorbus("two-way", "join", "customer", "--accept")
+        office.until(lambda: "" if len(office.rows("books")) == 20 else "not delivered", 60)
+    with psycopg.connect(office.dsns["support"], autocommit=True) as support:
+        support.execute(
+            "insert into contacts (id, name, email, phone)"
+            " select 'C' || n, 'Old', 'old', '77' from generate_series(1, 9) n"
+        )
+    written(office)
+    office.sorbus("apply", "--yes")
+    with office.up():
+        told = office.sorbus("two-way", "join", "customer")
+        assert "email: 9 differ; its value is replaced" in told
+        assert "phone: 9 differ; its value is taken" in told
+        with psycopg.connect(office.dsns["crm"], autocommit=True) as crm:
+            crm.execute("update customers set email = 'new@example.com' where id = 'C1'")
+        office.until(lambda: "" if office.rows("books")["C1"]["mail"] == "new@example.com" else "not delivered", 60)
+        words = "support isn't joined yet"
+        office.until(lambda: "" if words in " ".join(office.sorbus("status", status=None).split()) else "no word", 60)
+        assert {row["email"] for row in office.rows("support").values()} == {"old"}
+        assert {row["phone"] for row in office.rows("crm").values()} == {None}
+        office.sorbus("two-way", "join", "customer", "--accept")
+        office.until(office.unlike, 60)
+    crm = office.rows("crm")
+    assert [crm[f"C{number}"]["phone"] for number in (1, 9, 10)] == ["77", "77", None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
@@ -227,16 +227,19 @@ def office(
             drop_slots(session)
 
 
-def written(office: TwoWayOffice, *, direction: str = "two-way", **rules: object) -> None:
+def written(
+    office: TwoWayOffice, *, direction: str = "two-way", systems: Sequence[str] = tuple(PLACES), **rules: object
+) -> None:
     """The map: two-way, or the same flows one-way."""
     merge = {"email": "latest", "phone": "latest", "rate": "latest", "tags": "union"} | rules
     two_way = {"field_owners": {"credit": "books"}, "merge": merge, "clock_tolerance": "1s"}
-    targets = {"books": {"table": "partners", "key": "code"}, "support": {"table": "contacts"}}
+    tables = {"books": {"table": "partners", "key": "code"}, "support": {"table": "contacts"}}
+    targets = {name: target for name, target in tables.items() if name in systems}
     office.write(
         {
             "systems": {
                 name: {"kind": "postgres", "connection": {"dsn": f"${{{name.upper()}}}"}, "owner": "Sales"}
-                for name in PLACES
+                for name in systems
             },
             "data_types": {
                 "customer": {"system_of_record": "crm", "source": {"table": "customers"}}
@@ -247,7 +250,12 @@ def written(office: TwoWayOffice, *, direction: str = "two-way", **rules: object
                 for to, target in targets.items()
             ],
         },
-        [row for row in SHEET if direction == "two-way" or (row[0] == "canonical" and row[2] in targets)],
+        [
+            row
+            for row in SHEET
+            if {row[0], row[2]} <= {"canonical", *systems}
+            and (direction == "two-way" or (row[0] == "canonical" and row[2] in targets))
+        ],
         {"customer": SCHEMA},
     )
 
