@@ -24,6 +24,7 @@ from sorbus.ops.forget.stored import Stored
 from sorbus.ops.forget.topics import Bus, TopicTrace
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.two_way.expand import proposals_of
 
 Say = Callable[[str], None]
 
@@ -73,6 +74,7 @@ class Erasure:
             receipt.left.append(Left(system, f"the delete waits in flow {flow_id}", do))
         receipt.erased += self._stored.erase(refused=refused, dry_run=receipt.dry_run)
         self._older(topic, trace.with_data, "older states of it")
+        self._shown()
         receipt.ended_at = datetime.now(UTC)
         if not receipt.dry_run:
             self._stored.record(receipt)
@@ -119,6 +121,18 @@ class Erasure:
             if self._bus.trace(self._names.topic(step.makes), self._key).is_live:
                 what = f"{step.makes} {id}, which the step made of it"
                 self._receipt.left.append(Left(step.id, what, f"run `sorbus forget {step.makes} {id}`, too"))
+
+    def _shown(self) -> None:
+        """What the systems of a two-way data type showed of it."""
+        two_way = self._loaded.two_way.get(self._receipt.data_type)
+        for system in two_way.systems if two_way is not None else ():
+            shown = proposals_of(self._receipt.data_type, system)
+            topic = self._names.topic(shown)
+            trace = self._bus.trace(topic, self._key)
+            self._older(topic, trace.with_data - trace.is_live, f"older states of it in {system}")
+            if self._bus.letters(self._names.dead_letters(shown), self._key):
+                do = f"delete it in {system}, and run this again"
+                self._receipt.left.append(Left(system, "a row of it that couldn't be made canonical", do))
 
     def _flow(self, flow: Flow, trace: TopicTrace, until: float) -> None:
         left = self._receipt.left

@@ -31,6 +31,7 @@ from sorbus.ops.replay.shadow import ShadowReplay, drop_shadow
 from sorbus.ops.replay.topic_delivery import Progress
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.two_way.joined import why_not_joined
 from sorbus.waiting.complete import consumer_of
 
 MOST_PREVIEWED = 1000
@@ -131,6 +132,8 @@ class ReplayRun:
         self, selection: Selection, *, shadow: bool = False, remove_extra: bool = False
     ) -> Iterator[ReplayJob | None]:
         """The replay's place in Sorbus's database; None where there is none: it can't be resumed then."""
+        if why := why_not_joined(self.flow):
+            raise UsageError(why)
         if self._state is None:
             yield None
             return
