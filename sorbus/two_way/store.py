@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -95,16 +96,16 @@ class MergeStore:
         if not kept:
             return SHOWN
         prefix, data = (b64decode(str(one)) for one in kept)
-        return self._decode(prefix, data).get(name, UNREADABLE)
+        return self._decode(prefix, data).get(name, UNREADABLE) if prefix else UNREADABLE
 
     def _held(self, record: MergedRecord) -> list[list[object]]:
         """With their values: what the system shows may be another by the time they are decided."""
         found: list[list[object]] = []
         for (name, system), one in record.held.items():
-            saved: tuple[bytes, ...] = ()
-            if name:
-                given = {} if one.theirs is UNREADABLE else {name: one.theirs}
-                saved = self.encode({**cast("Values", record.values), **given})
+            saved: tuple[bytes, ...] = (b"", b"") if name else ()
+            if name and one.theirs is not UNREADABLE:
+                with suppress(ValueError, TypeError):  # a system may show what the field can't have
+                    saved = self.encode({**cast("Values", record.values), name: one.theirs})
             found.append([name, system, one.at, *(b64encode(part).decode() for part in saved)])
         return found
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sorbus.conflict.store import Choice, Conflict, Conflicts
+from sorbus.producers.merge.loops import TURNS
 from tests.producers.merge.two_systems import Proposals, proposals
 
 __all__ = ["proposals"]
@@ -95,3 +96,21 @@ def test_a_decision_about_a_system_that_left_the_map_or_whose_flow_has_another_n
     (batch,) = asked.merge()
     assert [change.id for change in batch.changes] == [b"1"]
     assert Conflicts(asked.state).page(("open", "overwrite", "keep")) == []
+
+
+def test_a_loop_about_a_value_that_the_field_cant_have_is_held_and_the_value_never_kept(proposals: Proposals) -> None:
+    """A trigger in the books empties a name that the CRM owns, and that no customer lacks, after each delivery."""
+    proposals.says(merges={"email": "latest"})
+    proposals.show("crm", "1", name="a")
+    (made,) = proposals.merge()
+    for _ in range(TURNS):
+        proposals.show("books", "1", delivered=made.changes[0].version, name="a")
+        proposals.show("books", "1", name=None)
+    proposals.quiet()
+    (held,) = Conflicts(proposals.state).page()
+    assert (held.field, held.theirs, held.in_turn_with) == ("name", None, "crm")
+    proposals.show("books", "1", name=None, email="x")  # saved once more, as it was read
+    proposals.quiet()
+    decide(proposals, "keep")
+    proposals.merge()
+    assert proposals.records() == {"1": {"name": "a", "email": "x"}}
