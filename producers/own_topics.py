@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from sorbus.abilities import PublishedState, SupportsState, SupportsTakeover
+from sorbus.abilities import PublishedState, SupportsState, SupportsSuccession, SupportsTakeover
 from sorbus.bus.kafka import admin, cluster_id
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
@@ -103,6 +103,10 @@ class OwnTopics:
         """Before the producer is opened. LostPosition where its connector can't take over another system's records."""
         if not inherited:
             return
+        if isinstance(producer, SupportsSuccession):
+            for one in inherited:
+                if one.former:
+                    producer.succeed(one.data_type, one.former)
         if isinstance(producer, SupportsTakeover):
             producer.take_over({one.data_type: one.floor for one in inherited})
         elif not isinstance(producer, SupportsState):

@@ -117,6 +117,14 @@ class SupportsTakeover(Protocol):
 
 
 @runtime_checkable
+class SupportsSuccession(Protocol):
+    """A producer to which it matters that another system published its data type last."""
+
+    def succeed(self, data_type: str, former: str) -> None:
+        """Called before `take_over`: `former` published it last."""
+
+
+@runtime_checkable
 class SupportsNotifications(Protocol):
     """A producer that accepts notifications of changes between its polls."""
 

@@ -16,20 +16,11 @@ _JOIN = b"""
 insert into joined_type as old (data_type, joined_by, systems) values (%(data_type)s, %(who)s, %(systems)s)
 on conflict (data_type) do update set
     joined_by = excluded.joined_by, joined_at = now(), systems = excluded.systems,
-    generation = old.generation + %(again)s::boolean::integer
+    generation = case when %(again)s then greatest(old.generation + 1, extract(epoch from now())::integer)
+        else old.generation end
 where %(again)s or old.systems is distinct from excluded.systems
 """
-_GONE = b"""
-update merged_record m set prefix = null, data = null, about = '{"origins": {}, "held": []}', owed = true,
-    version = n.version
-from (
-    select id, row_number() over (order by id)
-        + (select max(version) from merged_record where data_type = %s) as version
-    from merged_record r where data_type = %s and data is not null
-        and not exists (select from unnest(%s::text[]) owned (id) where owned.id = r.id)
-) n
-where m.data_type = %s and m.id = n.id
-"""
+"""A generation is none that was before, though this database was restored: positions in Kafka tell them apart by it."""
 
 
 def gone(loaded: LoadedMap, settings: Settings, plan: JoinPlan) -> int:
@@ -59,7 +50,5 @@ def accept_join(loaded: LoadedMap, settings: Settings, plan: JoinPlan, who: str,
             connection.execute(b"delete from system_view where data_type = %s", (name,))
             # which of our writes systems have shown is no longer known
             connection.execute(b"update own_write set noted = 0 where data_type = %s", (name,))
-            owned = [id.decode() for id in plan.owned]
-            connection.execute(_GONE, (name, name, owned, name))
         details = {"records": plan.records, "again": again}
         AuditTrail(state).note_in(connection, who, "join", "two-way", name, data_type=name, details=details)

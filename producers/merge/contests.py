@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
 
@@ -58,6 +58,12 @@ class ContestLog:
         of_all = Conflicts(self._state, None, self._data_type, "")
         for system in {one.system for one in of_all.page(("open", "overwrite", "keep"), id=text)}:
             Conflicts(self._state, system, self._data_type, "").settle(text)
+
+    def all_over(self, ids: Collection[bytes]) -> None:
+        """Nothing that people were asked about these records counts any more. TransientError."""
+        asked = Conflicts(self._state, None, self._data_type, "").asked([id.decode() for id in ids])
+        for id in asked:
+            self.over(id.encode())
 
     def carried_out(self, kept: Sequence[Conflict], overwritten: Sequence[Conflict]) -> None:
         """They are part of the record now. TransientError."""

@@ -5,7 +5,9 @@ What happened before is no change of today: nothing of it is merged step by step
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from pydantic import JsonValue
 
 from sorbus.event import occurred_at, open_frame
 from sorbus.two_way.merge import Merging, Ruling
@@ -15,10 +17,23 @@ from sorbus.two_way.store import MergeStore, StoredRecord
 
 
 class Joining:
-    """One joining of a data type's systems. After a crash its last part is done again, which changes nothing."""
+    """One joining of a data type's systems. After a crash its last part is done again, which changes nothing.
 
-    def __init__(self, store: MergeStore, merging: Merging) -> None:
+    `systems`: those that were added to others which are joined already; None: all.
+    """
+
+    def __init__(self, store: MergeStore, merging: Merging, systems: Collection[str] | None = None) -> None:
         self._store, self._merging, self._after = store, merging, ""
+        self.systems = None if systems is None else sorted(systems)
+
+    @property
+    def told(self) -> JsonValue:
+        """What a position says of it."""
+        return True if self.systems is None else list[JsonValue](self.systems)
+
+    def shows(self, system: str) -> bool:
+        """Whether it is joined now."""
+        return self.systems is None or system in self.systems
 
     def show(self, messages: Sequence[ProposalMessage]) -> None:
         """Keeps the last state of each record in each system. TransientError."""
@@ -35,7 +50,7 @@ class Joining:
 
     def next(self, most: int) -> tuple[list[StoredRecord], list[tuple[bytes, Ruling]]]:
         """The next records, joined and not saved yet; none once all are through. TransientError."""
-        ids = self._store.shown(self._after, most)
+        ids = self._store.shown(self._after, most, self.systems)
         found = list(self._store.load(ids).values())
         rulings: list[tuple[bytes, Ruling]] = []
         for stored in found:
@@ -44,7 +59,7 @@ class Joining:
                 for system, frame in stored.frames.items()
                 if frame is not None
             }
-            rulings += [(stored.record.id, ruling) for ruling in self._merging.join(stored.record, at)]
+            rulings += [(stored.record.id, ruling) for ruling in self._merging.join(stored.record, at, self.systems)]
         if ids:
             self._after = ids[-1].decode()
         return found, rulings

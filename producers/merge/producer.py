@@ -7,7 +7,8 @@ version may not be on the topic is published again after a restart: the version 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
 from pydantic import BaseModel
 
@@ -53,7 +54,7 @@ class MergeProducer:
         self._version = 0
         self._topics: ProposalTopics | None = None
         self._store: MergeStore | None = None
-        self._floor = 0
+        self._floor, self._former = 0, ""
         self._owed_after: int | None = 0
         """Up to which version what may not be on the topic has been published again; None: all of it."""
         self._asked: list[bytes] = []
@@ -94,6 +95,10 @@ class MergeProducer:
         """System -> the topic of what it shows."""
         return {system: self._names.topic(proposals_of(self._source.name, system)) for system in self._options.proposes}
 
+    def succeed(self, data_type: str, former: str) -> None:  # noqa: ARG002 - it has one
+        """What systems show may have changed one way since the merge read it."""
+        self._former = former
+
     def take_over(self, floors: Mapping[str, int]) -> None:
         """All records are published again, above this version."""
         self._floor = floors[self._source.name]
@@ -110,18 +115,25 @@ class MergeProducer:
         if (accepted := store.joined()).systems is None:
             joined_before(state, self._source.name, self._options.proposes)
             accepted = store.joined()
-        self._accepted, self._generation = accepted, accepted.generation
+        if accepted.systems:
+            accepted = store.keep_only(accepted, self._options.proposes)
+        self._accepted, self._generation, store.accepted = accepted, accepted.generation, accepted
         known = position if position and position.get("generation") == self._generation else {}
         self._check_state(position or {}, store)
+        if known and self._former:
+            raise LostPosition(
+                f"{self._former} has published {self._source.name} meanwhile: it was one-way. Once every producer of"
+                f" its systems runs (`sorbus status`): sorbus two-way join {self._source.name} --again --accept"
+            )
         topics = {system: topic for system, topic in self.topics.items() if system in (accepted.systems or ())}
         self._topics = ProposalTopics(self._settings, topics, decoder, known, self._source.name)
         stored = (position or {}).get("version")
         self._newest = store.newest_version()
         self._version = max(stored if isinstance(stored, int) else 0, self._floor, self._newest)
         self._refused = Refused(self._source.name, self._options.system_of_record, self._new_version)
-        self._merging = Merging(self._options.rules(accepted.systems), self._new_version, codec.fits)
+        self._merging_all = Merging(self._options.rules(accepted.systems), self._new_version, codec.fits)
         self._unfit = codec.unfit
-        self._joining = None if known and not known.get("joining") else Joining(store, self._merging)
+        self._joining = self._begins_joining(known, topics, store, codec.fits)
         self._contests = ContestLog(state, self._source.name, self._options.flows)
         self._loops = LoopBreaker(self._options.system_of_record)
         self._owed_after = 0
@@ -165,14 +177,14 @@ class MergeProducer:
                 command = f"sorbus two-way join {self._source.name}"
                 raise Unfinished(f"see how its systems' records are joined, and accept it: {command}", retry_after=1.0)
             raise TransientError(f"the systems of {self._source.name} are joined", retry_after=0.0)
+        if self._joining is not None:  # before what was owed by then, which may be over
+            return self._joined(self._joining, topics, wait)
         if self._owed_after is not None:
             if owed := store.owed(self._owed_after, _MOST):
                 self._owed_after = max(owed.values())
                 return self._batch(store.load(owed).values(), caught_up=False)
             self._owed_after = None
         now = time.monotonic()
-        if self._joining is not None:
-            return self._joined(self._joining, topics, wait)
         if self._asked:
             ids, self._asked = self._asked[:_MOST], self._asked[_MOST:]
             return self._asked_for(ids)
@@ -235,21 +247,33 @@ class MergeProducer:
                 f" producer of its systems runs (`sorbus status`): sorbus two-way join {name} --again --accept"
             )
 
-    def _joined(self, joining: Joining, topics: ProposalTopics, wait: float) -> Batch | None:
-        """What is done until the systems are joined: see `Joining`."""
-        messages = topics.read(min(wait, 0.5))
-        if messages:
-            shown = [message for message in messages if isinstance(message, ProposalMessage)]
-            refused = [self._refused.unread(message) for message in messages if isinstance(message, UnreadProposal)]
-            joining.show(shown)
-            return self._batch((), refused, caught_up=False)
-        if not topics.is_at_end:
+    def _begins_joining(
+        self, known: Position, topics: Mapping[str, str], store: MergeStore, fits: Callable[[str, object], bool]
+    ) -> Joining | None:
+        """The joining of all systems, or of those whose topics were never read; None: all are joined."""
+        self._merging = self._merging_all
+        begun, read = known.get("joining"), cast("Mapping[str, object]", known.get("topics") or {})
+        added = {system for system, topic in topics.items() if topic not in read}
+        added |= topics.keys() & set(begun if isinstance(begun, list) else ())
+        if not known or begun is True or self._options.system_of_record in added:
+            return Joining(store, self._merging_all)
+        if not added:
             return None
+        self._merging = Merging(self._options.rules(topics.keys() - added), self._new_version, fits)
+        return Joining(store, self._merging_all, added)
+
+    def _joined(self, joining: Joining, topics: ProposalTopics, wait: float) -> Batch | None:
+        """What is done until the systems are joined: see `Joining`. Others go on."""
+        if not topics.has_read(self.topics if joining.systems is None else joining.systems):
+            messages = topics.read(min(wait, 0.5))
+            joining.show([one for one in messages if isinstance(one, ProposalMessage) and joining.shows(one.system)])
+            others = [one for one in messages if isinstance(one, UnreadProposal) or not joining.shows(one.system)]
+            return self._merged(others, caught_up=False) if messages else None
         found, rulings = joining.next(_MOST)
         if len(found) < _MOST:
-            self._joining = None
-        for id in {stored.record.id for stored in found}:
-            self._contests.over(id)  # what was asked before is asked again, if it is still in doubt
+            self._joining, self._merging = None, self._merging_all
+        if joining.systems is None:  # what was asked before is asked again, if it is still in doubt
+            self._contests.all_over([stored.record.id for stored in found])
         self._contests.note({stored.record.id: stored.record for stored in found}, rulings)
         refused = [self._refused.value(id, r) for id, r in rulings if r.verdict is Verdict.REFUSED]
         found = self._saved(found, refused)
@@ -367,5 +391,5 @@ class MergeProducer:
                 self._told.append(record.id)
         self._stored_at = time.monotonic()
         position = {**self._topics.position(), "version": self._version, "generation": self._generation}
-        position |= {"saved": self._newest, "joining": self._joining is not None}
+        position |= {"saved": self._newest, "joining": self._joining is not None and self._joining.told}
         return Batch(changes, rejects, (), position, caught_up)

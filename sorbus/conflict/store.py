@@ -170,6 +170,10 @@ class Conflicts:
         values = {"states": list(states), "id": id, "before": before or _NEWEST, "most": most}
         return [_read(row) for row in self._run("page", **values)]
 
+    def asked(self, ids: Collection[str]) -> list[str]:
+        """Those of these records of which something is open, or decided and not carried out."""
+        return [str(id) for (id,) in self._run("asked", ids=list(ids))]
+
     def get(self, number: int) -> Conflict:
         """The conflict of this number; SorbusError if there is none."""
         rows = self._run("get", number=number)

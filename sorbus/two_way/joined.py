@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 from sorbus.connector import BoundFlow
@@ -19,9 +19,12 @@ class Joined(NamedTuple):
 def joined(state: State, data_type: str) -> Joined:
     """What was accepted of a data type. TransientError."""
     rows = state.run(b"select generation, systems from joined_type where data_type = %s", (data_type,))
-    if not rows:
-        return Joined(0, frozenset())
-    generation, systems = rows[0]
+    return joined_of(rows[0]) if rows else Joined(0, frozenset())
+
+
+def joined_of(row: Sequence[object]) -> Joined:
+    """The same, of a row of generation and systems."""
+    generation, systems = row
     return Joined(cast("int", generation), None if systems is None else frozenset(cast("list[str]", systems)))
 
 

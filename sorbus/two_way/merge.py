@@ -6,7 +6,7 @@ the state before and wasn't written by Sorbus: a target that rounds or trims wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, cast
 
@@ -100,16 +100,17 @@ class Merging:
             return list(self._join(record, proposal))
         return list(self._changes(record, proposal, shown, knew))
 
-    def join(self, record: MergedRecord, at: Mapping[str, int]) -> list[Ruling]:
+    def join(self, record: MergedRecord, at: Mapping[str, int], systems: Collection[str] | None = None) -> list[Ruling]:
         """Makes the record of what its systems show now; `at`: system -> when it was changed there.
 
-        The system of record's values count, others fill gaps; what is so already isn't sent again.
+        The system of record's values count, others fill gaps; what is so already isn't sent again. `systems`: what
+        these show comes to a record that the others have made.
         """
+        if systems is not None:
+            return [] if record.values is None else self._join_all(record, systems, at)
         first, before = record.views.get(self._rules.system_of_record), (record.values, record.origins, record.version)
         record.held = {}
-        if first is None:
-            return []
-        if first.values is None:
+        if first is None or first.values is None:
             return self._delete(record)
         was_owed = record.is_owed
         rulings = self._create(record, Proposal(self._rules.system_of_record, first.version, 0, first.values), at)
@@ -172,10 +173,14 @@ class Merging:
         self._owe(record)
         for name in values:
             record.origins[name] = Origin(proposal.system, first, record.version)
+        return self._join_all(record, self._rules.proposes.keys() - {proposal.system}, at)
+
+    def _join_all(self, record: MergedRecord, systems: Collection[str], at: Mapping[str, int]) -> list[Ruling]:
+        """What these systems show of a record that there is."""
         rulings: list[Ruling] = []
-        for system in self._rules.proposes:
+        for system in [name for name in self._rules.proposes if name in systems]:
             view = record.views.get(system)
-            if system != proposal.system and view is not None and view.values is not None:
+            if view is not None and view.values is not None:
                 rulings += self._join(record, Proposal(system, view.version, at.get(system, 0), view.values))
         return rulings
 

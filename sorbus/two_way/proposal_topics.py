@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, cast
 
 from confluent_kafka import Message
@@ -27,6 +27,11 @@ class ProposalMessage(NamedTuple):
     id: bytes
     proposal: Proposal
     frame: bytes | None
+
+    @property
+    def system(self) -> str:
+        """Whose state it is."""
+        return self.proposal.system
 
 
 class UnreadProposal(NamedTuple):
@@ -57,6 +62,7 @@ class ProposalTopics:
         facts = self._cluster.facts(list(self._systems))
         self._ids = {topic: found.id for topic, found in facts.items()}
         self._offsets = {topic: list(found.begins) for topic, found in facts.items()}
+        self._first_ends = {topic: found.ends for topic, found in facts.items()}
         self._read_at = {topic: [0.0] * len(found.begins) for topic, found in facts.items()}
         """Topic -> how late what was read of each partition is, in seconds since 1970; 0: not known."""
         stored = cast("Mapping[str, Mapping[str, object]]", position.get("topics") or {})
@@ -74,6 +80,16 @@ class ProposalTopics:
     def is_at_end(self) -> bool:
         """Whether every partition has been read to its end."""
         return self._reader.is_at_end
+
+    def has_read(self, systems: Collection[str]) -> bool:
+        """Whether these systems' topics have been read to where they ended when this began."""
+        ends = self._reader.ends
+        return all(
+            not self._reader.is_behind(topic, number) or max(at, ends.get((topic, number), 0)) >= end
+            for topic, system in self._systems.items()
+            if system in systems
+            for number, (at, end) in enumerate(zip(self._offsets[topic], self._first_ends[topic], strict=False))
+        )
 
     @property
     def is_end_stored(self) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
+from sorbus.errors import TransientError
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
-from sorbus.two_way.joined import Joined, joined
+from sorbus.two_way.joined import Joined, joined, joined_of
 from sorbus.two_way.merged_record import UNREADABLE, Held, MergedRecord, Origin, Values, View
 
 Encode = Callable[[Values], tuple[bytes, bytes]]
@@ -40,7 +41,20 @@ select %s, * from unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s:
 on conflict (data_type, id, system) do update set
     version = excluded.version, knows = excluded.knows, frame = excluded.frame
 """
-
+_SHOWN = b"""
+(select distinct id from system_view where data_type = %(data_type)s and id > %(after)s order by id limit %(most)s)
+union
+(
+    select id from merged_record where data_type = %(data_type)s and id > %(after)s and data is not null
+    order by id limit %(most)s
+)
+order by id limit %(most)s
+"""
+_SHOWN_BY = b"""
+select distinct id from system_view where data_type = %(data_type)s and id > %(after)s and system = any (%(systems)s)
+order by id limit %(most)s
+"""
+_JOINED = b"select generation, systems from joined_type where data_type = %s for share"
 
 SHOWN = object()
 """In place of a held value: what the system shows."""
@@ -60,6 +74,8 @@ class MergeStore:
     def __init__(self, state: State, data_type: str, encode: Encode, decode: Decode, decode_frame: DecodeFrame) -> None:
         self._state, self._data_type = state, data_type
         self.encode, self._decode, self._decode_frame = encode, decode, decode_frame
+        self.accepted: Joined | None = None
+        """What must still be accepted when something is saved; None: nothing is saved."""
 
     def load(self, ids: Iterable[bytes]) -> dict[bytes, StoredRecord]:
         """These records, new ones where there are none yet."""
@@ -87,7 +103,7 @@ class MergeStore:
                 if held_one.theirs is not SHOWN:
                     continue
                 view = one.views.get(system)
-                theirs = (view.values or {}).get(name) if view is not None else None
+                theirs = (view.values or {}).get(name) if view is not None else UNREADABLE
                 one.held[name, system] = held_one._replace(theirs=theirs)
         return found
 
@@ -119,20 +135,33 @@ class MergeStore:
                 prefix, data = self.encode(one.values)
             about = {"origins": one.origins, "held": self._held(one)}
             rows.append((one.id.decode(), one.version, prefix, data, json.dumps(about), one.is_owed, one.is_unlinked))
-        with self._state.connection() as connection:
+        with self._saving() as connection:
             if rows:
                 connection.execute(_SAVE_RECORDS, (self._data_type, *map(list, zip(*rows, strict=True))))
             _save_views(connection, self._data_type, stored)
 
     def save_views(self, stored: Sequence[StoredRecord]) -> None:
         """Writes what their systems show, and nothing else."""
-        with self._state.connection() as connection:
+        with self._saving() as connection:
             _save_views(connection, self._data_type, stored)
 
-    def shown(self, after: str, most: int) -> list[bytes]:
-        """The ids of records that a system shows or has shown, those after `after` in their order."""
-        statement = b"select distinct id from system_view where data_type = %s and id > %s order by id limit %s"
-        return [str(id).encode() for (id,) in self._state.run(statement, (self._data_type, after, most))]
+    @contextmanager
+    def _saving(self) -> Iterator[Connection]:
+        """A transaction in which nobody joins again: what was loaded before that must not be written after it."""
+        with self._state.connection() as connection:
+            found = connection.execute(_JOINED, (self._data_type,)).fetchone()
+            if found is None or joined_of(found) != self.accepted:
+                raise TransientError(f"the systems of {self._data_type} were joined again", retry_after=0.0)
+            yield connection
+
+    def shown(self, after: str, most: int, systems: Collection[str] | None = None) -> list[bytes]:
+        """The ids of records that these systems show or have shown, those after `after` in their order.
+
+        None: any system, or that there are though none shows them.
+        """
+        given = {"data_type": self._data_type, "after": after, "most": most, "systems": list(systems or ())}
+        rows = self._state.run(_SHOWN_BY if systems is not None else _SHOWN, given)
+        return [str(id).encode() for (id,) in rows]
 
     def owed(self, after: int, most: int) -> dict[bytes, int]:
         """Records whose newest version may not be on the topic: id -> version, those after `after` in their order."""
@@ -186,6 +215,21 @@ class MergeStore:
     def joined(self) -> Joined:
         """What a person has accepted of how its systems' records are joined."""
         return joined(self._state, self._data_type)
+
+    def keep_only(self, accepted: Joined, systems: Collection[str]) -> Joined:
+        """Forgets what systems that have left the map showed: one that comes back is joined like a new one."""
+        left = sorted((accepted.systems or frozenset()) & set(systems))
+        with self._state.connection() as connection:
+            connection.execute(
+                b"update joined_type set systems = %s where data_type = %s and generation = %s and systems <> %s",
+                (left, self._data_type, accepted.generation, left),
+            )
+            connection.execute(
+                b"delete from system_view v using joined_type j where j.data_type = v.data_type and v.data_type = %s"
+                b" and not v.system = any (j.systems)",
+                (self._data_type,),
+            )
+        return self.joined()
 
 
 def _save_views(connection: Connection, data_type: str, stored: Sequence[StoredRecord]) -> None:

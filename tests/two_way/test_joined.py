@@ -52,7 +52,11 @@ def test_each_system_is_accepted_once_and_others_are_not_joined_anew(state: Stat
     assert why_not_joined(flow("support")) is None
     assert joined(state, "customer").generation == 1
     accept("books", "support", again=True)
-    assert joined(state, "customer").generation == 2
+    again = joined(state, "customer").generation
+    assert again > 1
+    state.run(b"update joined_type set generation = 1")  # restored: a position in Kafka tells of the later one
+    accept("books", "support", again=True)
+    assert joined(state, "customer").generation >= again
 
 
 def test_what_an_earlier_release_accepted_stays_accepted(state: State) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import stamina
-from confluent_kafka import KafkaException
 
 from sorbus.conflict.store import Conflicts
 from sorbus.errors import LostPosition, TransientError
+from sorbus.producers.merge.producer import MergeProducer
 from tests.producers.merge.two_systems import Proposals, proposals
 
 __all__ = ["proposals"]
@@ -53,11 +53,7 @@ def test_joining_again_takes_what_the_system_of_record_changed_while_its_topic_w
     (made,) = proposals.merge()
     proposals.show("books", "1", delivered=made.changes[0].version, name="a", email="old")
     proposals.quiet()
-    topic = proposals.topics["crm"]
-    proposals.admin.delete_topics([topic])[topic].result(30)
-    for attempt in stamina.retry_context(on=KafkaException, timeout=30):
-        with attempt:  # Kafka takes a moment to forget the old one
-            proposals.make(topic)
+    proposals.lose("crm")
     proposals.show("crm", "1", name="b", email="new")
     proposals.join_again()
     for attempt in stamina.retry_context(on=TransientError, timeout=30):
@@ -106,3 +102,120 @@ def test_an_older_state_of_sorbuss_database_stops_the_merge_until_systems_are_jo
     proposals.join_again()
     proposals.merge()
     assert proposals.records() == {"1": {"name": "new", "email": "old"}}
+
+
+def test_what_is_changed_while_many_records_are_joined_is_merged_after_it(
+    proposals: Proposals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sorbus.producers.merge.producer._MOST", 1)
+    for id in ("1", "2", "3"):
+        proposals.show("crm", id, name="a")
+    proposals.position = None
+    merge = proposals.opened()
+    while (batch := merge.read(0.5)) is None or not batch.changes:
+        pass
+    assert [change.id for change in batch.changes] == [b"1"]
+    proposals.show("crm", "1", name="later")
+    while merge._joining is not None:
+        if (batch := merge.read(0.5)) is not None:
+            proposals.position = batch.position
+            merge.confirm(batch.position)
+    merge.close()
+    proposals.merge()
+    assert proposals.records()["1"]["name"] == "later"
+
+
+def test_of_a_system_that_is_added_later_only_what_it_shows_last_is_joined(proposals: Proposals) -> None:
+    accepts(proposals, "crm")
+    proposals.show("crm", "1", name="a", email="c")
+    proposals.show("crm", "2", name="a")
+    proposals.quiet()
+    for email in ("first", "second"):
+        for id in ("1", "2"):
+            proposals.show("books", id, name="a", email=email)
+    proposals.quiet()
+    accepts(proposals, "crm", "books")
+    proposals.show("crm", "3", name="meanwhile")
+    proposals.merge(until=3)
+    assert {id: values["email"] for id, values in proposals.records().items()} == {"1": "c", "2": "second", "3": None}
+    (overruled,) = Conflicts(proposals.state).page(("overwritten",))
+    assert (overruled.id, overruled.theirs) == ("1", "second")
+    proposals.show("books", "1", name="a", email="changed")
+    proposals.merge()
+    assert proposals.records()["1"]["email"] == "changed"
+
+
+def test_nothing_that_was_loaded_before_systems_are_joined_again_is_saved_after_it(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="a")
+    proposals.quiet()
+    merge = proposals.opened()
+    stored = merge._opened.load([b"1"])
+    proposals.join_again()
+    with pytest.raises(TransientError, match="joined again"):
+        merge._opened.save(list(stored.values()))
+    merge.close()
+    assert not proposals.state.run(b"select from system_view")
+
+
+def test_a_record_that_no_system_shows_when_systems_are_joined_again_is_deleted(proposals: Proposals) -> None:
+    for id in ("1", "2"):
+        proposals.show("crm", id, name="a")
+    proposals.quiet()
+    proposals.lose("crm")
+    proposals.show("crm", "1", name="a")
+    proposals.show("crm", "3", name="made since a person looked")
+    proposals.join_again()
+    for attempt in stamina.retry_context(on=TransientError, timeout=30):
+        with attempt:
+            found = proposals.merge(until=3)
+    assert {change.id: change.data is None for batch in found for change in batch.changes} == {
+        b"1": False,
+        b"2": True,
+        b"3": False,
+    }
+    assert proposals.records().keys() == {"1", "3"}
+
+
+def accepts(proposals: Proposals, *systems: str) -> None:
+    proposals.state.run(b"update joined_type set systems = %s", (sorted(systems),))
+
+
+def test_a_data_type_that_was_one_way_in_between_is_joined_again(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="a", email="old")
+    (made,) = proposals.merge()
+    proposals.show("books", "1", delivered=made.changes[0].version, name="a", email="old")
+    proposals.quiet()
+    proposals.show("crm", "1", name="a", email="crm's, which owned it")
+    proposals.show("books", "1", name="a", email="written over by the next delivery")
+    merge = MergeProducer(proposals.system, [proposals.source])
+    merge.succeed("customer", "crm")
+    merge.take_over({"customer": 1000})
+    with pytest.raises(LostPosition, match=r"one-way.*two-way join customer --again"):
+        merge.open(proposals.position)
+    merge.close()
+    proposals.join_again()
+    merge.open(proposals.position)
+    merge.close()
+    proposals.merge()
+    assert proposals.records()["1"]["email"] == "crm's, which owned it"
+
+
+def test_a_system_that_leaves_the_map_and_comes_back_is_joined_like_a_new_one(proposals: Proposals) -> None:
+    for id in ("1", "2"):
+        proposals.show("crm", id, name="a")
+        (made,) = proposals.merge()
+        proposals.show("books", id, delivered=made.changes[0].version, name="a")
+    proposals.show("crm", "1", name="a", email="c")
+    proposals.quiet()
+    both, fields = proposals.source.options, ["name", "email"]
+    proposals.says(proposes={"crm": fields})
+    proposals.quiet()
+    proposals.show("books", "1", name="a", email="b")
+    proposals.says(**dict(both))
+    assert not proposals.quiet()
+    merge = proposals.opened()
+    assert "books isn't joined yet" in str(merge.problem)
+    merge.close()
+    accepts(proposals, "crm", "books")
+    proposals.quiet()
+    assert proposals.records()["1"]["email"] == "c"

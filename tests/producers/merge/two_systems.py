@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+import stamina
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sorbus.avro.encode import encoder
@@ -106,10 +107,23 @@ class Proposals:
         self.state.run(b"update joined_type set generation = generation + 1")
         self.state.run(b"delete from system_view")
 
-    def records(self) -> Mapping[str, Values]:
-        """The merged records that there are."""
+    def lose(self, system: str) -> None:
+        """The topic of a system is lost, and made again."""
+        topic = self.topics[system]
+        self.admin.delete_topics([topic])[topic].result(30)
+        for attempt in stamina.retry_context(on=KafkaException, timeout=30):
+            with attempt:  # Kafka takes a moment to forget the old one
+                self.make(topic)
+
+    def opened(self) -> MergeProducer:
+        """The merge, at its position."""
         merge = MergeProducer(self.system, [self.source])
         merge.open(self.position)
+        return merge
+
+    def records(self) -> Mapping[str, Values]:
+        """The merged records that there are."""
+        merge = self.opened()
         try:
             ids = [str(id).encode() for (id,) in self.state.run(b"select id from merged_record")]
             found = merge._opened.load(ids).values()
@@ -122,8 +136,7 @@ class Proposals:
 
         `quiet`: until it has stored that it has read everything.
         """
-        merge, found = MergeProducer(self.system, [self.source]), []
-        merge.open(self.position)
+        merge, found = self.opened(), []
         deadline = time.monotonic() + 20
         try:
             while sum(len(one.changes) + len(one.rejects) + len(one.resolved) for one in found) < until:
