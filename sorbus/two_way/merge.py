@@ -90,7 +90,7 @@ class Merging:
             if proposal.values is None:
                 return self._delete(record)
             if record.values is None:
-                return self._create(record, proposal, {})
+                return self._create(record, proposal, {}, record.version)
         elif record.values is None:
             return []  # a record that its system of record doesn't have: see `is_unlinked`
         elif proposal.values is None:
@@ -167,21 +167,27 @@ class Merging:
         if record.values is not None:
             self._owe(record)
 
-    def _create(self, record: MergedRecord, proposal: Proposal, at: Mapping[str, int]) -> list[Ruling]:
+    def _create(
+        self, record: MergedRecord, proposal: Proposal, at: Mapping[str, int], deleted: int = 0
+    ) -> list[Ruling]:
+        """`deleted`: the version that deleted it; a system that hasn't seen that shows the record that was before."""
         values, first = cast("Values", proposal.values), at.get(proposal.system, proposal.at)
         record.values, record.origins = dict(values), {}
         self._owe(record)
         for name in values:
             record.origins[name] = Origin(proposal.system, first, record.version)
-        return self._join_all(record, self._rules.proposes.keys() - {proposal.system}, at)
+        return self._join_all(record, self._rules.proposes.keys() - {proposal.system}, at, deleted)
 
-    def _join_all(self, record: MergedRecord, systems: Collection[str], at: Mapping[str, int]) -> list[Ruling]:
+    def _join_all(
+        self, record: MergedRecord, systems: Collection[str], at: Mapping[str, int], deleted: int = 0
+    ) -> list[Ruling]:
         """What these systems show of a record that there is."""
         rulings: list[Ruling] = []
         for system in [name for name in self._rules.proposes if name in systems]:
             view = record.views.get(system)
             if view is not None and view.values is not None:
-                rulings += self._join(record, Proposal(system, view.version, at.get(system, 0), view.values))
+                shown = Proposal(system, view.version, at.get(system, 0), view.values)
+                rulings += self._join(record, shown, is_old=view.knows < deleted)
         return rulings
 
     def _delete(self, record: MergedRecord) -> list[Ruling]:
@@ -204,10 +210,16 @@ class Merging:
             if is_heard and not same(theirs, self._value(record, name)) and not self._fits(name, theirs):
                 yield Ruling(Verdict.REFUSED, proposal.system, name, theirs, self._value(record, name))
 
-    def _join(self, record: MergedRecord, proposal: Proposal) -> Iterator[Ruling]:
-        """A system's first state of a record that others have too: gaps are filled, and no value is replaced."""
+    def _join(self, record: MergedRecord, proposal: Proposal, *, is_old: bool = False) -> Iterator[Ruling]:
+        """A system's first state of a record that others have too: gaps are filled, and no value is replaced.
+
+        `is_old`: it is of a record that was deleted, so only what the system itself owns counts.
+        """
         for name, theirs in self._proposed(proposal):
-            if (ruling := self._joined(record, proposal, name, theirs)) is not None:
+            if is_old and self._rules.owner(name) != proposal.system:
+                if _items(theirs) and not same(theirs, self._value(record, name)):
+                    yield self._overruled(record, proposal, name, theirs)
+            elif (ruling := self._joined(record, proposal, name, theirs)) is not None:
                 yield ruling
 
     def _joined(self, record: MergedRecord, proposal: Proposal, name: str, theirs: object) -> Ruling | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import count
 from math import nan
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -366,6 +367,24 @@ def test_a_record_that_a_soft_delete_leaves_is_not_there_again_until_somebody_ma
     merging.take(record, Proposal("books", 3, 4, None))
     merging.take(record, Proposal("books", 4, 5, {"name": "made again"}))
     assert record.is_unlinked
+
+
+@pytest.mark.parametrize("has_seen_the_delete", [False, True])
+def test_a_record_that_is_made_again_gets_nothing_of_the_one_that_was_deleted(has_seen_the_delete: bool) -> None:
+    rules = MergeRules("crm", BOTH, {"fax": "books"}, {"name": "latest", "rate": "ask", "tags": "union"})
+    merging, record = Merging(rules, count(1).__next__), MergedRecord(b"1")
+    merging.take(record, Proposal("crm", 1, 0, {"name": "a", "rate": None, "tags": [], "fax": None}))
+    merging.take(record, Proposal("books", 1, 1, {"fax": None}, record.version))
+    merging.take(record, Proposal("books", 2, 2, {"name": "old", "rate": 1.0, "tags": ["old"], "fax": "7"}))
+    merging.take(record, Proposal("crm", 2, 3, None))
+    if has_seen_the_delete:
+        merging.take(record, Proposal("books", 3, 4, None, record.version))
+    new = {"name": None, "rate": None, "tags": ["new"], "fax": None}
+    rulings = merging.take(record, Proposal("crm", 3, 5, dict(new)))
+    lost = [one.field for one in rulings if one.verdict is Verdict.OVERRULED]
+    assert lost == ([] if has_seen_the_delete else ["name", "rate", "tags"])
+    assert record.values == new | ({} if has_seen_the_delete else {"fax": "7"})
+    assert record.may_go
 
 
 def test_a_field_that_its_owner_has_not_shown_yet_is_held_like_any_other() -> None:
