@@ -187,10 +187,13 @@ class Conflicts:
 
         SorbusError if the conflict is over, or about other values by now.
         """
-        if shown and shown != self.get(number).shown:
+        seen = self.get(number)
+        if shown and shown != seen.shown:
             raise SorbusError(f"conflict {number} is about other values by now: look at them, and decide again")
-        if not self._told("decide", number, choice, who, reason):
+        if not self._told("decide", number, choice, who, reason, seen.changed_at if shown else None):
             known = self.get(number)
+            if known.changed_at != seen.changed_at and known.state in ("open", "overwrite", "keep"):
+                return self.decide(number, choice, who=who, reason=reason, shown=shown)
             raise SorbusError(f"conflict {number} is {known.state}: there is nothing left to decide")
         return self.get(number)
 
@@ -200,11 +203,13 @@ class Conflicts:
             raise SorbusError(f"conflict {number} is not about a field that the application normalizes")
         return self.get(number)
 
-    def _told(self, name: str, number: int, action: str, who: str, reason: str) -> bool:
-        """Records a person's decision, in the audit trail too; False if nothing was open."""
+    def _told(
+        self, name: str, number: int, action: str, who: str, reason: str, changed_at: datetime | None = None
+    ) -> bool:
+        """Records a person's decision, in the audit trail too; False if nothing was open, or it has changed since."""
         known = self.get(number)
         with self._state.connection() as connection:
-            values = {"number": number, "choice": action, "who": who, "reason": reason}
+            values = {"number": number, "choice": action, "who": who, "reason": reason, "changed_at": changed_at}
             if connection.execute(_statement(name), values).fetchone() is None:
                 return False
             AuditTrail(self._state).note_in(

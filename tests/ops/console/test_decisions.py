@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 from confluent_kafka import Producer
@@ -15,6 +16,7 @@ from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.conflict.store import Conflicts, Contest
+from sorbus.errors import SorbusError
 from sorbus.event import event_encoder
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.match import Candidate, Matcher
@@ -138,6 +140,28 @@ def test_a_decision_about_values_that_have_changed_since_they_were_shown_is_refu
     (shown,) = re.findall(r'name="shown" value="(\w+)"', visitor.get(here).text)
     assert visitor.post(here, {"choice": "keep", "shown": shown}).headers["location"] == "/conflicts"
     assert conflicts.get(conflict).state == "keep"
+
+
+@pytest.mark.parametrize("theirs", ["Other", EVIL])
+def test_values_that_come_while_a_decision_is_saved_are_not_what_was_decided(
+    state: State, conflict: int, theirs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conflicts, saved = Conflicts(state, "accounting", "customer", "debtors"), Conflicts._told
+    shown = conflicts.get(conflict).shown
+
+    def meanwhile(self: Conflicts, *given: str | int | datetime | None) -> bool:
+        monkeypatch.undo()
+        contest = Contest("name", "Ada", theirs, "Ada Lovelace")
+        conflicts.put("7", 2, "customer-to-accounting", "X1", [contest], asks=True)
+        return saved(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Conflicts, "_told", meanwhile)
+    if theirs == EVIL:  # it is about the same
+        assert Conflicts(state).decide(conflict, "keep", who="ada", reason="", shown=shown).state == "keep"
+    else:
+        with pytest.raises(SorbusError, match="about other values by now"):
+            Conflicts(state).decide(conflict, "keep", who="ada", reason="", shown=shown)
+        assert conflicts.get(conflict).state == "open"
 
 
 def test_viewers_see_and_cant_act(serve: Serve, state: State, number: int, conflict: int) -> None:
