@@ -5,15 +5,25 @@ What happened before is no change of today: nothing of it is merged step by step
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
 
 from pydantic import JsonValue
 
+from sorbus.connector import Position
 from sorbus.event import occurred_at, open_frame
 from sorbus.two_way.merge import Merging, Ruling
 from sorbus.two_way.merged_record import View
 from sorbus.two_way.proposal_topics import ProposalMessage
 from sorbus.two_way.store import MergeStore, StoredRecord
+
+
+def to_be_joined(known: Position, topics: Mapping[str, str], system_of_record: str) -> set[str]:
+    """Of these systems, each with its topic, those that the merge's position doesn't tell to be joined."""
+    begun, read = known.get("joining"), cast("Mapping[str, object]", known.get("topics") or {})
+    added = {system for system, topic in topics.items() if topic not in read}
+    added |= topics.keys() & set(begun if isinstance(begun, list) else ())
+    return set(topics) if not known or begun is True or system_of_record in added else added
 
 
 class Joining:

@@ -7,7 +7,7 @@ version may not be on the topic is published again after a restart: the version 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, 
 from sorbus.errors import AuthError, LostPosition, TransientError, Unfinished
 from sorbus.event import id_fault
 from sorbus.producers.merge.contests import RECORD, ContestLog
-from sorbus.producers.merge.joining import Joining
+from sorbus.producers.merge.joining import Joining, to_be_joined
 from sorbus.producers.merge.loops import LoopBreaker
 from sorbus.producers.merge.refused import Refused
 from sorbus.settings import Settings
@@ -116,7 +116,7 @@ class MergeProducer:
             joined_before(state, self._source.name, self._options.proposes)
             accepted = store.joined()
         if accepted.systems:
-            accepted = store.keep_only(accepted, self._options.proposes)
+            accepted = store.keep_only(accepted.systems - self._left(accepted.systems, position or {}), accepted)
         self._accepted, self._generation, store.accepted = accepted, accepted.generation, accepted
         known = position if position and position.get("generation") == self._generation else {}
         self._check_state(position or {}, store)
@@ -133,7 +133,11 @@ class MergeProducer:
         self._refused = Refused(self._source.name, self._options.system_of_record, self._new_version)
         self._merging_all = Merging(self._options.rules(accepted.systems), self._new_version, codec.fits)
         self._unfit = codec.unfit
-        self._joining = self._begins_joining(known, topics, store, codec.fits)
+        added = to_be_joined(known, topics, self._options.system_of_record)
+        is_all = added == topics.keys()
+        before = self._options.rules(topics.keys() - added)
+        self._merging = self._merging_all if is_all else Merging(before, self._new_version, codec.fits)
+        self._joining = Joining(store, self._merging_all, None if is_all else added) if added else None
         self._contests = ContestLog(state, self._source.name, self._options.flows)
         self._loops = LoopBreaker(self._options.system_of_record)
         self._owed_after = 0
@@ -235,6 +239,12 @@ class MergeProducer:
         self._version += 1
         return self._version
 
+    def _left(self, systems: Collection[str], position: Position) -> set[str]:
+        """Those that were read and aren't in the map any more; one of a newer map hasn't been read yet."""
+        read, name = cast("Mapping[str, object]", position.get("topics") or {}), self._source.name
+        gone = set(systems) - self._options.proposes.keys()
+        return {system for system in gone if self._names.topic(proposals_of(name, system)) in read}
+
     def _check_state(self, position: Position, store: MergeStore) -> None:
         """LostPosition if Sorbus's database holds earlier records than were published: they would be sent again."""
         saved, generation = position.get("saved"), position.get("generation")
@@ -246,21 +256,6 @@ class MergeProducer:
                 f"Sorbus's database holds earlier states of {name} than were published: it was restored. Once every"
                 f" producer of its systems runs (`sorbus status`): sorbus two-way join {name} --again --accept"
             )
-
-    def _begins_joining(
-        self, known: Position, topics: Mapping[str, str], store: MergeStore, fits: Callable[[str, object], bool]
-    ) -> Joining | None:
-        """The joining of all systems, or of those whose topics were never read; None: all are joined."""
-        self._merging = self._merging_all
-        begun, read = known.get("joining"), cast("Mapping[str, object]", known.get("topics") or {})
-        added = {system for system, topic in topics.items() if topic not in read}
-        added |= topics.keys() & set(begun if isinstance(begun, list) else ())
-        if not known or begun is True or self._options.system_of_record in added:
-            return Joining(store, self._merging_all)
-        if not added:
-            return None
-        self._merging = Merging(self._options.rules(topics.keys() - added), self._new_version, fits)
-        return Joining(store, self._merging_all, added)
 
     def _joined(self, joining: Joining, topics: ProposalTopics, wait: float) -> Batch | None:
         """What is done until the systems are joined: see `Joining`. Others go on."""

@@ -216,9 +216,9 @@ class MergeStore:
         """What a person has accepted of how its systems' records are joined."""
         return joined(self._state, self._data_type)
 
-    def keep_only(self, accepted: Joined, systems: Collection[str]) -> Joined:
-        """Forgets what systems that have left the map showed: one that comes back is joined like a new one."""
-        left = sorted((accepted.systems or frozenset()) & set(systems))
+    def keep_only(self, systems: Collection[str], accepted: Joined) -> Joined:
+        """Forgets what other systems showed, which have left the map: one that comes back is joined like a new one."""
+        left = sorted(systems)
         with self._state.connection() as connection:
             connection.execute(
                 b"update joined_type set systems = %s where data_type = %s and generation = %s and systems <> %s",

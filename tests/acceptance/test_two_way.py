@@ -145,6 +145,34 @@ def test_a_type_that_went_one_way_becomes_two_way(office: TwoWayOffice) -> None:
 
 
 @pytest.mark.slow
+def test_a_type_that_is_one_way_for_a_while_is_joined_again(office: TwoWayOffice) -> None:
+    fill(office, 20)
+    written(office)
+    office.sorbus("apply", "--yes")
+    with office.up():
+        office.sorbus("two-way", "join", "customer", "--accept")
+        office.until(office.unlike, 60)
+    written(office, direction="one-way")
+    office.sorbus("apply", "--yes")
+    with office.up():
+        with psycopg.connect(office.dsns["crm"], autocommit=True) as crm:
+            crm.execute("update customers set email = 'new@example.com' where id = 'C4'")
+            crm.execute("delete from customers where id = 'C3'")
+        office.until(lambda: "" if office.rows("books")["C4"]["mail"] == "new@example.com" else "not delivered", 60)
+    with psycopg.connect(office.dsns["support"], autocommit=True) as support:
+        support.execute("update contacts set email = 'nobody asked' where id = 'C4'")
+    written(office)
+    office.sorbus("apply", "--yes")
+    with office.up():
+        office.until(lambda: "" if office.said("it was one-way") else "the merge doesn't stop", 60)
+        office.sorbus("two-way", "join", "customer", "--again", "--accept", "--yes")
+    with office.up():
+        office.until(office.unlike, 90)
+    assert office.rows("crm")["C4"]["email"] == "new@example.com"
+    assert len(office.rows("books")) == 19
+
+
+@pytest.mark.slow
 def test_a_topic_of_proposals_that_was_lost_is_joined_again(office: TwoWayOffice) -> None:
     ids = fill(office, 20)
     written(office)

@@ -219,3 +219,9 @@ def test_a_system_that_leaves_the_map_and_comes_back_is_joined_like_a_new_one(pr
     accepts(proposals, "crm", "books")
     proposals.quiet()
     assert proposals.records()["1"]["email"] == "c"
+
+
+def test_a_system_that_a_newer_map_has_stays_accepted(proposals: Proposals) -> None:
+    accepts(proposals, "crm", "books", "support")
+    proposals.opened().close()
+    assert proposals.state.run(b"select systems from joined_type") == [(["books", "crm", "support"],)]

@@ -16,6 +16,7 @@ from sorbus.avro.encode import encoder
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position
+from sorbus.errors import TransientError
 from sorbus.event import DELIVERED, event_encoder
 from sorbus.mapfile.model import DataType, System
 from sorbus.ops.embedded import Addresses
@@ -51,9 +52,11 @@ class Proposals:
         self.make(*self.topics.values(), names.schemas)
         resolver = SchemaResolver(Settings(), names, [SCHEMA])
         self.schemas = {"crm": SCHEMA, "books": OPEN}
-        self.heads = {
-            system: resolver.prefix(proposals_of("customer", system), schema) for system, schema in self.schemas.items()
-        }
+        self.heads = {}
+        for attempt in stamina.retry_context(on=TransientError, timeout=30):
+            with attempt:  # Kafka takes a moment to show new topics to all
+                for system, schema in self.schemas.items():
+                    self.heads[system] = resolver.prefix(proposals_of("customer", system), schema)
         self.position: Position | None = None
         self.version = 1
         options = MergeSource(
