@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from http import HTTPStatus
 from pathlib import Path
 
@@ -200,12 +200,16 @@ def _signer(visit: Visit) -> URLSafeTimedSerializer:
 
 def templates(kinds: Sequence[DecisionKind]) -> Environment:
     """The console's own templates, and each kind's with its name before theirs."""
-    folders = {kind.name: pages.templates for kind in kinds if (pages := kind.pages())}
+    return _templates(tuple((kind.name, pages.templates) for kind in kinds if (pages := kind.pages())))
+
+
+@cache
+def _templates(folders: tuple[tuple[str, Path], ...]) -> Environment:
     made = Environment(
         loader=ChoiceLoader(
             [
                 FileSystemLoader(Path(__file__).parent / "templates"),
-                PrefixLoader({name: FileSystemLoader(folder) for name, folder in folders.items()}),
+                PrefixLoader({name: FileSystemLoader(folder) for name, folder in folders}),
             ]
         ),
         autoescape=True,

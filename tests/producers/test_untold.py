@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sorbus.postgres.connection import is_readable
 from sorbus.producers.postgres import open_source, tables
 from sorbus.producers.postgres.source_watch import SourceWatch
 from sorbus.producers.postgres.stream import ReplicationStream
@@ -342,10 +343,17 @@ def last_of(things: Tape) -> None:
 
 @contextmanager
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing arrives by any stream while this lasts."""
+    """Nothing arrives by any stream while this lasts, and nobody is woken by what would have arrived."""
+    ended = threading.Event()
+
+    def wait(_self: ReplicationStream, seconds: float, *others: int) -> bool:
+        return is_readable(others[0], seconds, *others[1:]) if others else ended.wait(seconds)
+
     with monkeypatch.context() as patch:
         patch.setattr(ReplicationStream, "arrived", lambda _self: [])
+        patch.setattr(ReplicationStream, "wait", wait)
         yield
+    ended.set()
 
 
 def settle(shop: Shop, tape: Tape, name: str, looks: list[None]) -> None:
