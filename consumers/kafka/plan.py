@@ -7,7 +7,7 @@ from confluent_kafka.admin import NewTopic
 from sorbus.bus.cluster import KafkaConnection
 from sorbus.bus.kafka import admin, kafka_errors
 from sorbus.bus.names import Names
-from sorbus.bus.topic_facts import topic_ids
+from sorbus.bus.topic_facts import partition_counts, topic_ids
 from sorbus.bus.topic_settings import COMPACTED, overridden
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.kafka.columns import Columns
@@ -51,9 +51,7 @@ def plan_topic(flow: BoundFlow) -> list[Step]:
     Columns(flow)
     settings = connection.settings()
     client = admin(settings)
-    with kafka_errors(f"looking up topic {options.topic}"):
-        found = client.list_topics(timeout=_TIMEOUT).topics
-    if options.topic in found:
+    if partition_counts(client, [options.topic]):
         return _accept(flow, TopicIdentity(*topic_ids(client, [options.topic])[options.topic]))
 
     def create() -> None:

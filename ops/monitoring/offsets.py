@@ -17,6 +17,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sorbus.bus.kafka import kafka_errors
+from sorbus.bus.topic_facts import partition_counts
 from sorbus.errors import TransientError
 
 Part = tuple[str, int]
@@ -55,13 +56,8 @@ class ConsumerGroup:
 
 def partitions_of(admin: AdminClient, topics: Iterable[str]) -> dict[str, list[Part]]:
     """The partitions of those `topics` that exist."""
-    with kafka_errors("listing topics"):
-        found = admin.list_topics(timeout=_TIMEOUT).topics
-    return {
-        topic: [(topic, number) for number in sorted(found[topic].partitions)]
-        for topic in topics
-        if topic in found and found[topic].error is None
-    }
+    found = partition_counts(admin, topics)
+    return {topic: [(topic, number) for number in range(count)] for topic, count in found.items()}
 
 
 def ends(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, int]:

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 from sorbus.bus.inbox import with_inbox
 from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
 from sorbus.bus.names import Names
+from sorbus.bus.topic_facts import partition_counts
 from sorbus.bus.topic_settings import COMPACTED, DAY, Overrides, overridden
 from sorbus.connector import Step
 from sorbus.errors import TransientError
@@ -118,8 +119,7 @@ def _shown(company: Map) -> set[str]:
 
 def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:
     """What has to change in Kafka. AuthError, TransientError."""
-    with kafka_errors("listing topics"):
-        found = admin.list_topics(timeout=_TIMEOUT).topics
+    found = partition_counts(admin, [topic.name for topic in wanted])
     there = [topic for topic in wanted if topic.name in found]
     configs = _configs(admin, [topic.name for topic in there])
     new = _NewTopics(admin, [topic for topic in wanted if topic.name not in found])
@@ -128,7 +128,7 @@ def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:
         if topic.name not in found:
             steps.append(new.step(topic))
             continue
-        if step := _partitions(admin, topic, len(found[topic.name].partitions)):
+        if step := _partitions(admin, topic, found[topic.name]):
             steps.append(step)
         if step := _config(admin, topic, configs[topic.name]):
             steps.append(step)

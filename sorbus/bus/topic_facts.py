@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from concurrent.futures import wait
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -21,6 +21,13 @@ _FORGOTTEN = 60.0
 """Seconds after which topics that were asked about together are no longer asked about together."""
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART}
+_UNLISTED = {
+    *_UNKNOWN,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_EXCEPTION,  # no topic can have this name
+}
 
 
 _recent: WeakKeyDictionary[AdminClient, tuple[float, frozenset[str], dict[str, tuple[str, int]]]] = WeakKeyDictionary()
@@ -40,7 +47,24 @@ class TopicFacts(NamedTuple):
 
 
 def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Topic -> its id and partition count; unknown topics are left out. TransientError."""
+    """Topic -> its id and partition count; unknown topics are left out. AuthError, TransientError."""
+    return _described(admin, topics, _UNKNOWN)
+
+
+def partition_counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """Topic -> its partition count, of those that a list of all topics would show. AuthError, TransientError.
+
+    Kafka isn't asked for that list: it may hold thousands of other people's topics.
+    """
+    names = list(topics)
+    if not names:
+        return {}
+    with kafka_errors("listing topics"):
+        admin.list_topics(names[0], timeout=_TIMEOUT)  # it says why Kafka can't be asked, which describing doesn't
+    return {topic: count for topic, (_, count) in _described(admin, names, _UNLISTED).items()}
+
+
+def _described(admin: AdminClient, topics: Iterable[str], left_out: Container[int]) -> dict[str, tuple[str, int]]:
     names = list(dict.fromkeys(topics))
     if not names:
         return {}
@@ -52,7 +76,7 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str,
             try:
                 described = future.result(0)
             except KafkaException as error:
-                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                if error.args[0].code() in left_out:
                     continue
                 raise
             found[name] = str(described.topic_id), len(described.partitions)

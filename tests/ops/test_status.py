@@ -157,7 +157,7 @@ def test_status_is_fine_to_look_at_and_check_says_that_somebody_should(sorbus: S
 def test_an_unreachable_kafka_is_said_in_plain_words(
     sorbus: Sorbus, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sorbus.ops.monitoring.offsets._TIMEOUT", 0.5)
+    monkeypatch.setattr("sorbus.bus.topic_facts._TIMEOUT", 0.5)
     done = sorbus("status", **{**env, "SORBUS_KAFKA": "127.0.0.1:1"})
     assert done.exit_code == 3
     assert "sorbus: Kafka (SORBUS_KAFKA) is unreachable, because listing topics: " in done.stderr
