@@ -19,6 +19,9 @@ from sorbus.ops.embedded.process import ServerProcess
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
+# Each meter of each topic has a timer of five seconds: late by this many microseconds, many share one waking up.
+_SLACK = 2_000
+
 # One node, so nothing can be replicated; few partitions for Kafka's own topics, so that it starts and stops quickly.
 _SETTINGS = """\
 process.roles=broker,controller
@@ -61,7 +64,7 @@ class Kafka:
         self._folder = folder
         self._data = folder / "kafka"
         self._ports = (port, controller)
-        self._process = ServerProcess("kafka", folder, stop=signal.SIGTERM, death=signal.SIGKILL)
+        self._process = ServerProcess("kafka", folder, stop=signal.SIGTERM, death=signal.SIGKILL, slack=_SLACK)
         jars = tuple(sorted(packages.kafka.glob("*.jar")))
         self._program = Program(
             "kafka", jars, (*quick_start(heap), f"-Dlog4j2.configurationFile={_LOG4J}"), "kafka.Kafka"

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_TIMERSLACK = 29
 
 
 def started_at(pid: int) -> str | None:
@@ -36,7 +37,7 @@ def started_at(pid: int) -> str | None:
     return listed.stdout.strip() or None
 
 
-def _bind_to_parent(death: int) -> Callable[[], None] | None:
+def _bind_to_parent(death: int, slack: int) -> Callable[[], None] | None:
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +45,8 @@ def _bind_to_parent(death: int) -> Callable[[], None] | None:
 
     def bind() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, death)
+        if slack:
+            libc.prctl(_PR_SET_TIMERSLACK, slack * 1000)
         if os.getppid() != guard:
             os._exit(1)
 
@@ -54,7 +57,8 @@ def main(spec: dict[str, str | int | list[str]]) -> int:
     """Run one server until it ends or standard input does.
 
     `spec`: command, log (a file), record (a file that names guard and server for `process.clear_stale`), folder (the
-    working folder), stop and death (signal numbers: the orderly way to stop, and the kernel's way), grace (seconds).
+    working folder), stop and death (signal numbers: the orderly way to stop, and the kernel's way), grace (seconds),
+    slack (microseconds that its timers may be late, 0: as the kernel has it).
     """
     command, record = spec["command"], Path(str(spec["record"]))
     assert isinstance(command, list)
@@ -71,7 +75,7 @@ def main(spec: dict[str, str | int | list[str]]) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=_bind_to_parent(int(str(spec["death"]))),
+            preexec_fn=_bind_to_parent(int(str(spec["death"])), int(str(spec["slack"]))),
         )
     pids = [os.getpid(), server.pid]
     record.write_text(json.dumps([{"pid": pid, "started_at": started_at(pid)} for pid in pids]), encoding="utf-8")

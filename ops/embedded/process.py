@@ -22,12 +22,12 @@ _POLL = 0.03
 class ServerProcess:
     """A server with its guard (see parent_watchdog.py), its log and its record in `folder`."""
 
-    def __init__(self, name: str, folder: Path, *, stop: signal.Signals, death: signal.Signals) -> None:
+    def __init__(self, name: str, folder: Path, *, stop: signal.Signals, death: signal.Signals, slack: int = 0) -> None:
         self.name = name
         self.folder = folder
         self.log = folder / f"{name}.log"
         self.record = folder / f"{name}.pids"
-        self._stop, self._death = stop, death
+        self._stop, self._death, self._slack = stop, death, slack
         self._grace = 0.0
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -48,6 +48,7 @@ class ServerProcess:
             "stop": int(self._stop),
             "death": int(self._death),
             "grace": grace,
+            "slack": self._slack,
         }
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(
