@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 from sorbus.abilities import SupportsProgress, SupportsRefetch, SupportsState
 from sorbus.bus.publisher import Publisher
@@ -133,14 +134,27 @@ class CaptureSession:
             self._writer.add(batch)
         has_more = batch is not None and not batch.caught_up
         # A poll's next batch is a request away, so what there is goes out now.
-        self._writer.commit_if_due(at_once=not has_more or isinstance(self._producer, SupportsState))
+        self._writer.commit_if_due(at_once=not has_more or self._is_poll)
         if not has_more:
             self._metrics.caught_up()
         self._inbox.poll(wait if batch is None else 0.0)
 
+    # Asked at each read, and dear: an isinstance of a Protocol looks at all its members.
+    @cached_property
+    def _is_poll(self) -> bool:
+        return isinstance(self._producer, SupportsState)
+
+    @cached_property
+    def _reporter(self) -> SupportsProgress | None:
+        return self._producer if isinstance(self._producer, SupportsProgress) else None
+
+    @cached_property
+    def _rereader(self) -> SupportsRefetch | None:
+        return self._producer if isinstance(self._producer, SupportsRefetch) else None
+
     def _report_problem(self) -> None:
         """Whether a part of the source, or its webhooks, can't be read."""
-        problem = self._producer.problem if isinstance(self._producer, SupportsProgress) else None
+        problem = None if self._reporter is None else self._reporter.problem
         problem = self._inbox.problem if problem is None else problem
         if self._health.waiting() != problem:
             self._health.ready(problem)
@@ -152,8 +166,7 @@ class CaptureSession:
 
         A poll that may not ask yet is at work; a stream that hasn't begun isn't ready.
         """
-        is_poll = isinstance(self._producer, SupportsState)
-        if isinstance(error, TransientError) and not is_poll:
+        if isinstance(error, TransientError) and not self._is_poll:
             raise error
         self._writer.commit()
         if isinstance(error, PartialOutage):
@@ -161,7 +174,7 @@ class CaptureSession:
         elif isinstance(error, TransientError):
             self._pause.after(error, self._source_backoff)
         else:
-            if not is_poll and str(error) != self._health.waiting():
+            if not self._is_poll and str(error) != self._health.waiting():
                 self._health.ready(str(error))
                 _log.info("%s: %s", self._topics.system, error)
             self._pause.wait(min(error.retry_after, LONGEST_PAUSE))
@@ -169,11 +182,11 @@ class CaptureSession:
 
     def _reread_requested(self) -> None:
         """People requeue letters: the producer reads those records again."""
-        if isinstance(self._producer, SupportsRefetch):
+        if self._rereader is not None:
             for data_type, ids in self._requests.read().items():
                 if data_type in self._topics.topics:
                     self._writer.asked.update((data_type, id) for id in ids)
-                    self._producer.reread(data_type, ids)
+                    self._rereader.reread(data_type, ids)
             for asked in self._requests.backfills():
                 if isinstance(self._producer, SupportsBackfill):
                     _log.info("%s: snapshot of %s: %s", self._topics.system, asked.data_type, asked.action)

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 _OPEN_AGAIN = 30.0
 _AT_ONCE = 20
 """Each costs a request, and between two reads of the producer the loop has to show that it is alive."""
+_OWED = 0.02
 
 
 class NoInbox:
@@ -75,8 +76,9 @@ class InboxReader(NoInbox):
         self._try_to_open()
         return own
 
-    def read_wait(self, wait: float) -> float:  # noqa: ARG002 - the wait is the inbox's
-        return 0.0
+    def read_wait(self, wait: float) -> float:
+        """None, the wait is the inbox's; but while records that were told of may not be looked up yet, a little."""
+        return min(wait, _OWED) if self._is_asked and getattr(self._producer, "owes", False) else 0.0
 
     def complete(self, batch: Batch | None) -> Batch | None:
         """Called after every good read: what the producer was told before it has been looked up.

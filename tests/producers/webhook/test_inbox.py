@@ -110,7 +110,7 @@ class Listed:
     """A producer that counts how often it is to compare everything."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.times, self.owes = 0, False
 
     def hear(self, notices: Sequence[Notice]) -> None:
         """Takes them."""
@@ -137,6 +137,22 @@ def test_notices_that_were_lost_lead_to_a_comparison_of_everything(
         reader.poll(0.0)
     reader.close()
     assert producer.times == times
+
+
+@pytest.mark.parametrize("owes", [True, False])
+def test_while_records_may_not_be_looked_up_yet_the_loop_rests_a_moment(
+    writer: InboxWriter, settings: Settings, names: Names, owes: bool
+) -> None:
+    put(writer, ANNA)
+    producer = Listed()
+    producer.owes = owes
+    reader = InboxReader(producer, settings, names, "crm")
+    reader.open({POSITION_KEY: {}})
+    assert reader.read_wait(0.25) == 0, "the wait is the inbox's own"
+    reader.poll(20.0)
+    rest = reader.read_wait(0.25)
+    reader.close()
+    assert (rest > 0) is owes
 
 
 def test_without_its_topic_an_inbox_says_what_to_run(settings: Settings, names: Names) -> None:
