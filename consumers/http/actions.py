@@ -84,13 +84,14 @@ class Remove(NamedTuple):
 class Ask(NamedTuple):
     """A person has to say which of `candidates` it is, or that it is none; `there` are those records as they are.
 
-    `reason`: duplicate, or uncertain of one that may have been made by us.
+    `reason`: duplicate, or uncertain of one that may have been made by us. `is_by_likeness`: see `Verdict`.
     """
 
     why: str
     reason: str
     candidates: tuple[Alike, ...] = ()
     there: Sequence[Candidate] = ()
+    is_by_likeness: bool = False
 
 
 class Wait(NamedTuple):

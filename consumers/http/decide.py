@@ -215,7 +215,7 @@ class Decider:
                 )
             return Create(verdict.why, wanted.fields)
         if verdict.external_id is None or verdict.action == "ask":
-            return Ask(verdict.why, "duplicate", verdict.candidates, found)
+            return Ask(verdict.why, "duplicate", verdict.candidates, found, verdict.is_by_likeness)
         return LinkTo(verdict.why, verdict.external_id)
 
     def _judge(self, id: str, wanted: Wanted, found: Sequence[Candidate]) -> Verdict:

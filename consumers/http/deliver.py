@@ -45,6 +45,8 @@ _UNHEARD = 20
 _SHORT = 2.5
 """Seconds that a record waits where it is; more than that the whole batch waits for, with health and group at ease."""
 
+_MAY_BE_OTHERS = 600.0
+"""How long a record of an initial snapshot waits for what is alike there to be linked to others."""
 _SEE_OTHER = 303
 
 _OUTCOMES = {
@@ -126,6 +128,8 @@ class Deliverer:
                     assert link.external_id is not None
                     self._settle(self._two_way, id, link.external_id)
                 action = self._decider.decide(delivery, wanted, link, again=again)
+                if isinstance(action, Ask):
+                    raise self._asked(action, id, delivery, wanted)
                 is_done = self._do(action, id, delivery.version, wanted, link)
                 self._took(action)
                 if is_done:
@@ -195,8 +199,6 @@ class Deliverer:
                 self._crosswalk.gone(id, version)
                 if self._two_way is not None:
                     self._two_way.gone(id)
-            case Ask():
-                self._ask(action, id, version, wanted)
         return True
 
     def _clear(self, id: str, link: Link | None) -> None:
@@ -358,15 +360,20 @@ class Deliverer:
             return False
         return True
 
-    def _ask(self, action: Ask, id: str, version: int, wanted: Wanted | None) -> None:
+    def _asked(self, action: Ask, id: str, delivery: Delivery, wanted: Wanted | None) -> PermanentError:
+        """Asks a person; the record's dead letter, or why it waits.
+
+        While an owner's known states come for the first time, what is alike may be linked to a record that comes later.
+        """
         record = self._finder.wanted_view(wanted) if wanted else {}
         verdict = Verdict("ask", action.why, candidates=action.candidates)
-        self._candidates.put(id, version, verdict, self._matcher, record, action.there)
-        raise PermanentError(
-            f"{self._said(id)} may be in {self._system} already: {action.why}; see `sorbus duplicates list` and decide",
-            reason=action.reason,
-            value=id,
-        )
+        self._candidates.put(id, delivery.version, verdict, self._matcher, record, action.there)
+        said = f"{self._said(id)} may be in {self._system} already: {action.why}"
+        refused = PermanentError(f"{said}; see `sorbus duplicates list` and decide", reason=action.reason, value=id)
+        if not (action.is_by_likeness and delivery.historical):
+            return refused
+        later = f"{said}; it waits for the others of the initial snapshot, which may be these"
+        return MustWait(later, why="reference", limit=_MAY_BE_OTHERS, refused=refused)
 
     def _said(self, id: str) -> str:
         return f"{self._flow.flow.data_type} {id}"

@@ -38,12 +38,16 @@ class Alike(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What to do with a record; `candidates` are those to ask about, the likeliest first."""
+    """What to do with a record; `candidates` are those to ask about, the likeliest first.
+
+    `is_by_likeness`: they are only alike, so the question is over once they are linked to other records.
+    """
 
     action: Literal["link", "ask", "create"]
     why: str
     external_id: str | None = None
     candidates: tuple[Alike, ...] = ()
+    is_by_likeness: bool = False
 
     def under(self, on_duplicate: Literal["ask", "link", "create"]) -> Verdict:
         """Applies the flow's `on_duplicate` to a question: `link` takes the candidate if there is exactly one."""
@@ -116,7 +120,8 @@ class Matcher:
         if not asked:
             same = f"the same {' or '.join(map(_said, self.keys))}, or " if self.keys else ""
             return Verdict("create", f"no record there has {same}a similar name")
-        return Verdict("ask", "no key matches, but the records are similar", candidates=_likeliest(asked))
+        why = "no key matches, but the records are similar"
+        return Verdict("ask", why, candidates=_likeliest(asked), is_by_likeness=True)
 
     def _by_keys(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sorbus.errors import Unfinished
+from sorbus.errors import MustWait, Unfinished
 from sorbus.identity.candidates import Candidates, Decision
 from tests.consumers.http.house import House, contact, event
 
@@ -94,6 +94,30 @@ def test_several_matches_go_to_a_person_and_the_rest_goes_on(house: House) -> No
     (asked,) = Candidates(house.state, house.system, "contact", house.resource).open()
     assert {doubt.external_id for doubt in asked.doubts} == {"1", "2"}
     assert asked.id == "c1"
+
+
+def test_what_is_alike_and_another_record_s_is_no_question_once_an_initial_snapshot_is_delivered(house: House) -> None:
+    """The two are alike to a program: the same first word and the same last."""
+    house.faulty.finds = lambda there, asked: there == asked  # which heeds case: the list is read as well
+    house.faulty.add(name="Cedar Yachts Oslo", email=None)
+    consumer = house.opened(match=("name",), target={"marker": ""})
+    other, ours = contact("Cedar Upholstery Oslo", email=None), contact("Cedar Yachts Oslo", email=None)
+    done = house.deliver(consumer, event("c1", 1, other)._replace(historical=True))
+    assert isinstance(done.refused[0], MustWait), done.refused
+    assert done.refused[0].refused is not None
+    assert "sorbus duplicates" in str(done.refused[0].refused)
+    assert house.deliver(consumer, event("c2", 1, ours)._replace(historical=True)).refused == {}
+    assert house.deliver(consumer, event("c1", 1, other)._replace(historical=True)).refused == {}
+    assert set(house.there()) == {"Cedar Yachts Oslo", "Cedar Upholstery Oslo"}
+    assert Candidates(house.state, house.system, "contact", house.resource).open() == []
+
+
+def test_what_is_alike_to_a_record_that_comes_new_is_asked_at_once(house: House) -> None:
+    house.faulty.finds = lambda there, asked: there == asked  # which heeds case: the list is read as well
+    house.faulty.add(name="Cedar Yachts Oslo", email=None)
+    consumer = house.opened(match=("name",), target={"marker": ""})
+    done = house.deliver(consumer, event("c1", 1, contact("Cedar Upholstery Oslo", email=None)))
+    assert done.reasons == {0: "duplicate"}
 
 
 @pytest.mark.parametrize("choice", [Decision("link", "2"), Decision("create", None)])
