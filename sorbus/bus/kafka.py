@@ -27,6 +27,8 @@ Partition = tuple[str, int]
 """A topic's name, and which partition of it."""
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
 MAX_MESSAGE_BYTES = 8_000_000
+_LETTER_BYTES = MAX_MESSAGE_BYTES + 60_000
+"""Of a dead letter: the event as it is, and what is said of it. Topics take as much, and what compressing adds."""
 
 _FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 _AUTH = {
@@ -93,7 +95,7 @@ def transactional_producer(settings: Settings, transactional_id: str, reachable:
 def idempotent_producer(settings: Settings, role: str) -> Producer:
     """A producer for single messages outside transactions: dead letters and their closing."""
     config = {"enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5}
-    return _made(Producer, {**config, "message.max.bytes": MAX_MESSAGE_BYTES, **base_config(settings, role)})
+    return _made(Producer, {**config, "message.max.bytes": _LETTER_BYTES, **base_config(settings, role)})
 
 
 def direct_producer(settings: Settings, role: str, failed: Callable[[KafkaError | None, Message], None]) -> Producer:

@@ -20,7 +20,7 @@ from sorbus.bus.kafka import (
     topic_reader,
 )
 from sorbus.bus.names import Names
-from sorbus.bus.sending import Single, send
+from sorbus.bus.sending import Single, TooLarge, send
 from sorbus.connector import BoundFlow
 from sorbus.deadletter import CLOSED, CLOSED_BY, LETTER, DeadLetter
 from sorbus.errors import PermanentError
@@ -29,6 +29,7 @@ from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 
 T = TypeVar("T")
+_NO_RECORD = b"the record is too large for a dead letter"
 
 
 def open_letters(
@@ -191,14 +192,34 @@ class Letters:
                     self._close(key, b"superseded", state.version)
 
     def flush(self) -> None:
-        """Waits until Kafka has all messages. TransientError if it doesn't: call again."""
+        """Waits until Kafka has all messages. TransientError if it doesn't: call again.
+
+        A letter that is larger than Kafka accepts is written without its record: it must not hold up the others.
+        """
         if not self._queued:
             return
-        messages = [Single(self._topic, key, *written) for key, written in self._queued.items()]
+        try:
+            self._send(self._queued)
+        except TooLarge as error:  # Kafka refuses all that it was sent in one batch
+            self._queued = {key: self._queued[key] for key in error.keys}
+            for key in error.keys:
+                self._send_alone(key)
+                del self._queued[key]
+        self._queued.clear()
+
+    def _send_alone(self, key: bytes) -> None:
+        written = self._queued[key]
+        try:
+            self._send({key: written})
+        except TooLarge:
+            self._queued[key] = _without_record(key, written[1])
+            self._send({key: self._queued[key]})
+
+    def _send(self, queued: Mapping[bytes, tuple[bytes | None, Sequence[tuple[str, bytes]]]]) -> None:
         if self._producer is None:
             self._producer = self._make_producer()
+        messages = [Single(self._topic, key, *written) for key, written in queued.items()]
         send(self._producer, messages, "writing dead letters")
-        self._queued.clear()
 
     def _ours(self, letter: DeadLetter) -> _Open | None:
         if letter.flow != self._flow.flow.id:
@@ -219,6 +240,13 @@ class Letters:
             others.discard(key)
             if not others:
                 del self._of_record[letter.record_id]
+
+
+def _without_record(key: bytes, headers: Sequence[tuple[str, bytes]]) -> tuple[bytes, Sequence[tuple[str, bytes]]]:
+    """The letter with words in place of its record; sent back, they are refused as no event."""
+    letter = DeadLetter.from_message(key, _NO_RECORD, headers)
+    told = f"{letter.message} (without the record, which is too large for a dead letter: correct it at its owner)"
+    return _NO_RECORD, replace(letter, message=told).to_headers()
 
 
 def _state(message: Message) -> _State:

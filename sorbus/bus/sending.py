@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from sorbus.bus.kafka import kafka_errors, prompt_id
+from sorbus.bus.kafka import bytes_of, kafka_errors, prompt_id
 from sorbus.errors import TransientError
 
 _TIMEOUT, _AT_ONCE = 30.0, 0.02
+
+
+class TooLarge(TransientError):
+    """Kafka takes no messages as large as those with these `keys`; all others are written."""
+
+    def __init__(self, message: str, keys: Sequence[bytes]) -> None:
+        super().__init__(message)
+        self.keys = keys
 
 
 class Single(NamedTuple):
@@ -26,12 +34,15 @@ class Single(NamedTuple):
 def send(producer: Producer, messages: Iterable[Single], doing: str, done: Callable[[int], None] | None = None) -> None:
     """Writes the messages and waits until Kafka has them. `done` is called with the index of each.
 
-    TransientError if any fails: some may be written, and no other will be written later.
+    TransientError if any fails: some may be written, and no other will be written later; TooLarge.
     """
     failed: list[str] = []
+    too_large: list[bytes] = []
 
-    def delivered(error: object, _: Message) -> None:
-        if error is not None:
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            too_large.append(bytes_of(message.key()))
+        elif error is not None:
             failed.append(str(error))
         elif done is not None:
             done(1)
@@ -44,6 +55,9 @@ def send(producer: Producer, messages: Iterable[Single], doing: str, done: Calla
             except BufferError:
                 producer.poll(0.1)
             except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    too_large.append(key)
+                    break
                 raise TransientError(f"{doing}: {key.decode(errors='replace')} can't be written: {error}") from error
     with kafka_errors(doing):
         if left := producer.flush(_AT_ONCE):
@@ -54,3 +68,6 @@ def send(producer: Producer, messages: Iterable[Single], doing: str, done: Calla
         producer.flush(1.0)
     if left or failed:
         raise TransientError(f"{doing}: Kafka did not accept them: {failed[0] if failed else 'no answer'}")
+    if too_large:
+        shown = too_large[0].decode(errors="replace")
+        raise TooLarge(f"{doing}: {shown} is larger than Kafka accepts in one message", too_large)

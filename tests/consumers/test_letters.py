@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
@@ -52,7 +52,7 @@ class Moody:
         for key, value, report in self._waiting:
             if mood == "fine":
                 self.taken.append((key, value))
-            report("broken" if mood == "broken" else None, None)
+            report(KafkaError(KafkaError._MSG_TIMED_OUT) if mood == "broken" else None, None)
         self._waiting.clear()
         return 0
 

@@ -1,0 +1,66 @@
+"""Letters at the limit of what Kafka takes in one message: they hold up no flow, and nothing beside them is lost."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+
+from sorbus.bus.kafka import MAX_MESSAGE_BYTES, admin, idempotent_producer
+from sorbus.dlq.service import DeadLetterService
+from sorbus.dlq.store import LetterFilter
+from sorbus.state.database import State
+from tests.consumers.line import RESTRICTED, Line, eventually, named
+from tests.dlq.post import Post
+
+LONG = "a name that is too long for it"
+
+
+@pytest.fixture
+def service(line: Line, state: State) -> DeadLetterService:
+    return DeadLetterService(line.loaded, line.settings, state)
+
+
+def publish(line: Line, name: str) -> None:
+    """An event that is larger than the line's own producer sends."""
+    producer = idempotent_producer(line.settings, "large")
+    value, headers = line.writer.event("g1", 1, named(name))
+    producer.produce(line.topic, value, b"g1", headers=list(headers))
+    assert producer.flush(30) == 0
+
+
+def test_a_refused_record_as_large_as_kafka_takes_is_a_letter_and_lands(line: Line, service: DeadLetterService) -> None:
+    line.execute(RESTRICTED)
+    publish(line, "x" * (MAX_MESSAGE_BYTES - 1000))
+    with line.consuming():
+        line.publish([("g2", 1, named("short"))])
+        line.until({"g2": "short"})
+        line.until_letters(1)
+        line.execute("alter table gadgets drop constraint short_name")
+        service.requeue(LetterFilter(), "Ada")
+        eventually(lambda: not line.letters(), "the letter's end")
+    assert line.rows().keys() == {"g1", "g2"}
+
+
+def test_a_letter_that_its_topic_does_not_take_is_written_without_its_record(
+    line: Line, post: Post, service: DeadLetterService
+) -> None:
+    lower = ConfigEntry("max.message.bytes", "1000000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, post.topic, incremental_configs=[lower])
+    [done] = admin(line.settings).incremental_alter_configs([resource]).values()
+    done.result(10)
+    line.execute(RESTRICTED)
+    publish(line, os.urandom(1_000_000).hex())
+    with line.consuming():
+        line.publish([("g2", 1, named("short")), ("g3", 1, named(LONG))])
+        letters = {letter.record_id: letter.message for letter in line.until_letters(2)}
+        assert "without the record" in letters[b"g1"]
+        assert "without the record" not in letters[b"g3"]
+        line.execute("alter table gadgets drop constraint short_name")
+        service.requeue(LetterFilter(), "Ada")
+        line.until({"g2": "short", "g3": LONG})
+        eventually(lambda: [letter.attempts for letter in line.letters()] == [2], "the one without a record")
+        line.publish([("g1", 2, named("corrected"))])
+        line.until({"g1": "corrected", "g2": "short", "g3": LONG})
+        eventually(lambda: not line.letters(), "the letter's end")
