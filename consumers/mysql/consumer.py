@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -210,24 +211,29 @@ class MysqlConsumer(MysqlDiscovery):
             return Preview("refuse", str(error))
         engine = MysqlEngine(session)
         try:
-            before = self._look(row.id)
+            before, items_before = self._look(row.id), self._items(row.id)
             with engine.transaction(force_rollback=True):
                 writing.write([row], again=True)
-                after = self._look(row.id)
+                after, items_after = self._look(row.id), self._items(row.id)
         except engine.error as error:
             about = about_error(error)
             if about in (About.SYSTEM, About.LOAD, About.ACCESS):
                 raise
             kind = engine.refusal(error, None, f"flow {self._flow.flow.id}")
             return Preview("wait" if about is About.REFERENCE else "refuse", str(kind))
-        if before == after:
+        was, now = {**(before or {}), **items_before}, {**(after or {}), **items_after}
+        changes: dict[str, JsonValue] = {}
+        for name in {**was, **now}:
+            if was.get(name) != now.get(name):
+                changes[name] = [was.get(name), now.get(name)]
+        request: JsonValue = {"table": self._tables[""].full_name, "changes": changes}
+        if not changes:
             return Preview("nothing", "the target has exactly this")
+        if row.is_delete:
+            return Preview("delete", "the record was deleted at its owner", request)
         if before is None:
-            return Preview("create", "the target has no row with this key", dict(after or {}))
-        if after is None or row.is_delete:
-            return Preview("delete", "the record was deleted at its owner")
-        changed = {name: value for name, value in after.items() if before.get(name) != value}
-        return Preview("update", f"{', '.join(changed)} would change", changed)
+            return Preview("create", "the target has no row with this key", request)
+        return Preview("update", f"{', '.join(changes)} would change", request)
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
         """The record's row as it is now. TransientError, AuthError."""
@@ -247,6 +253,22 @@ class MysqlConsumer(MysqlDiscovery):
             [key],
         )
         return {name: _json(value) for name, value in zip(names, found[0], strict=True)} if found else None
+
+    def _items(self, id: str) -> dict[str, JsonValue]:
+        """What the record's lists have in their tables, without columns that the flow doesn't fill."""
+        session, rows, _ = self._opened()
+        found: dict[str, JsonValue] = {}
+        for name, child in self._options.children.items():
+            columns = rows.columns[name]
+            items = session.query(
+                f"select {', '.join(map(quoted, columns))} from {self._tables[name].sql} where"  # noqa: S608 - quoted
+                f" {quoted(child.parent)} = %s",
+                [id],
+            )
+            if items:
+                ordered = sorted(([_json(value) for value in item] for item in items), key=json.dumps)
+                found[name] = [dict(zip(columns, item, strict=True)) for item in ordered]
+        return found
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
         """Blanks what soft or ignored deletes leave of the record's personal columns; see `SupportsErasure`."""

@@ -120,6 +120,41 @@ def test_lists_follow_their_own_tables(orders: Sequence[Orders]) -> None:
     assert shop.delivered() == ([("1", "a")], [("1", "x", 1)])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("statement", "differs"),
+    [
+        ("update `lines` set place = place", []),
+        ("update `lines` set sku = 'X' where sku = 'x'", ["lines"]),
+        ("delete from `lines` where sku = 'y'", ["lines"]),
+        ("update `lines` set position = 3 - position + 10", ["lines"]),
+        ("insert into `lines` (parent_id, position, sku, count) values ('1', 3, 'z', 1)", ["lines"]),
+        ("update orders set customer = 'A' where id = '1'", ["customer"]),
+        ("delete from `lines`; delete from orders", ["id", "customer", "lines"]),
+    ],
+)
+def test_a_dry_run_compares_lists_too(orders: Sequence[Orders], statement: str, differs: list[str]) -> None:
+    [shop] = orders
+    delivered: list[Delivery] = []
+    apply = shop.consumer.apply
+
+    def noting(deliveries: Sequence[Delivery], **how: bool) -> list[RejectedDelivery]:
+        delivered.extend(deliveries)
+        return apply(deliveries, **how)
+
+    shop.consumer.apply = noting  # type: ignore[method-assign]
+    shop.pass_on(2)
+    if differs:
+        shop.server.root(*statement.split("; "), database=shop.books)
+    first = next(one for one in delivered if one.id == b"1")
+    [shown] = shop.consumer.preview_all([first])
+    request = shown.request
+    assert isinstance(request, dict) is bool(differs)
+    changes = request["changes"] if isinstance(request, dict) else {}
+    assert isinstance(changes, dict)
+    assert [name for name in changes if not name.startswith("sorbus_")] == differs
+
+
 LEGACY = "varchar(20) character set"
 
 
