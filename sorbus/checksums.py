@@ -73,6 +73,11 @@ class RecordTexts(NamedTuple):
     rows: int = 1
 
 
+def item_order(item: tuple[str, Mapping[str, str | None], int]) -> tuple[int, list[tuple[bool, str]]]:
+    """What a list's items (record's id, values, place) are sorted by: of those without a place the values decide."""
+    return item[2], [(value is not None, value or "") for value in item[1].values()]
+
+
 class HashFunction(NamedTuple):
     """How both sides hash a text, with a `seed` that is another one in each run and is not kept.
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from psycopg import sql
 
-from sorbus.checksums import ComparedPart, RecordTexts
+from sorbus.checksums import ComparedPart, RecordTexts, item_order
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.postgres.merge import ID, PLACE
 from sorbus.consumers.postgres.open_target import OpenTarget
@@ -60,18 +60,16 @@ class StagedRecords:
         with postgres_errors(self._doing), session.transaction(force_rollback=True):
             self._target.writing.fill(packed)
             for stage in stages.values():
-                rows = {record: values for record, _, values in self._rows(stage, "", stage.name)}
+                rows = {record: values for record, values, _ in self._rows(stage, "", stage.name)}
                 items: dict[str, dict[str, list[Mapping[str, str | None]]]] = {}
                 for part in self._parts.keys() & stage.children.keys():
-                    for record, _, values in sorted(
-                        self._rows(stage, part, stage.children[part]), key=lambda row: row[1]
-                    ):
+                    for record, values, _ in sorted(self._rows(stage, part, stage.children[part]), key=item_order):
                         items.setdefault(record, {}).setdefault(part, []).append(values)
                 found |= {record: RecordTexts(values, items.get(record, {})) for record, values in rows.items()}
         return found
 
-    def _rows(self, stage: Stage, part: str, table: str) -> Iterator[tuple[str, int, dict[str, str | None]]]:
-        """Id, place and values of a stage's rows, each value as the target's column would hold it."""
+    def _rows(self, stage: Stage, part: str, table: str) -> Iterator[tuple[str, dict[str, str | None], int]]:
+        """Id, values and place of a stage's rows, each value as the target's column would hold it."""
         shape = stage.shape.children[part] if part else stage.shape
         columns = {column.name: column for column in shape.stage}
         natives = self._target.tables[part].columns
@@ -81,7 +79,7 @@ class StagedRecords:
         values = [
             sql.SQL("({})::{}").format(value_of("s", columns[name]), sql.SQL(natives[name].native)) for name in names
         ]
-        place = sql.Identifier("s", PLACE) if part else sql.SQL("0")
+        place = sql.Identifier("s", PLACE) if part and self._parts[part].placed else sql.SQL("0")
         query = sql.SQL("select {} from {} s").format(
             sql.SQL(", ").join([sql.Identifier("s", ID), place, *values]), sql.Identifier(table)
         )
@@ -89,4 +87,4 @@ class StagedRecords:
         assert result is not None
         for row in range(result.ntuples):
             texts = {name: text_of(result, row, at + 2) for at, name in enumerate(names)}
-            yield text_of(result, row, 0) or "", int(text_of(result, row, 1) or 0), texts
+            yield text_of(result, row, 0) or "", texts, int(text_of(result, row, 1) or 0)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from psycopg import sql
 from psycopg.pq.abc import PGresult
 
-from sorbus.checksums import FieldTotal, HashFunction, RecordTexts, RowDigest, SegmentSum
+from sorbus.checksums import FieldTotal, HashFunction, RecordTexts, RowDigest, SegmentSum, item_order
 from sorbus.errors import TransientError
 from sorbus.postgres.catalog import Column
 from sorbus.postgres.connection import Connection, postgres_errors
@@ -186,7 +186,7 @@ class PostgresChecksums:
                 rows[id] += 1
             items: dict[str, dict[str, list[Mapping[str, str | None]]]] = {}
             for part in self._parts.keys() - {""}:
-                for id, row, _ in sorted(self._texts(part, ids), key=lambda found: found[2]):
+                for id, row, _ in sorted(self._texts(part, ids), key=item_order):
                     items.setdefault(id, {}).setdefault(part, []).append(row)
             self._check_files()
         found = {id: RecordTexts(row, items.get(id, {}), rows[id]) for id, row in values.items()}
