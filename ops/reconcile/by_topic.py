@@ -6,7 +6,6 @@ has what is on the bus; that the bus has what the owner holds is what checksums 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,6 +27,16 @@ MOST_COUNTED = 2_000_000
 """Records up to which it is counted how many the topic holds: each takes about 60 bytes."""
 
 
+class TopicSuspects(NamedTuple):
+    """Records whose newest event is not what the target has. `undelivered`: the target has an older state of them,
+    since their newest one waits or is a dead letter. `compared`: how many, None where there are too many to count.
+    """
+
+    differing: list[str]
+    undelivered: list[str]
+    compared: int | None
+
+
 class TopicRecords:
     """A topic in place of the owner: what each record is to be, by its newest event."""
 
@@ -44,31 +53,27 @@ class TopicRecords:
 
     def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]:
         """Those of these records that are to be in the target. TransientError, AuthError."""
-        wanted = {id.encode("utf-8", "surrogateescape") for id in ids}
-        kept: dict[bytes, Message] = {}
-        for batch in self._batches():
-            for message in batch:
-                key = bytes_of(message.key())
-                if key in wanted and message.value() is not None:
-                    kept[key] = message
-        return self._expected.records(self._deliveries(list(kept.values())))
+        return self._expected.records(self._deliveries(self._newest(ids))[0])
 
-    def suspects(self, target: TargetChecksumReader, progress: Progress) -> tuple[list[str], int | None]:
-        """The records whose last event is not what the target has, and how many of its records were compared.
-
-        None where there are too many to count. Records that it would reject are left out: dead letters.
-        """
+    def suspects(self, target: TargetChecksumReader, progress: Progress) -> TopicSuspects:
+        """What of the topic's records is to be looked at again. TransientError, AuthError."""
         suspects: dict[str, None] = {}
+        undelivered: dict[str, None] = {}
         compared: set[int] | None = set()
         events = 0
         for batch in self._batches():
             events += len(batch)
             progress("comparing with the topic", events, events)
-            deliveries = self._deliveries(batch)
+            deliveries, held = self._deliveries(batch)
             expected = self._expected.records(deliveries)
             target.snapshot()
-            ids = [one.id.decode("utf-8", "surrogateescape") for one in deliveries]
-            there = target.records(ids)
+            ids = [_text(one.id) for one in deliveries]
+            there = target.records([*ids, *held])
+            for id in held:
+                suspects.pop(id, None)
+                undelivered |= {id: None} if id in there else {}
+                if compared is not None:
+                    compared.discard(hash(id))
             for id, delivery in zip(ids, deliveries, strict=True):
                 if compared is not None:
                     (compared.add if id in expected and id in there else compared.discard)(hash(id))
@@ -77,24 +82,46 @@ class TopicRecords:
                     suspects[id] = None
                 else:
                     suspects.pop(id, None)
-        return list(suspects), None if compared is None else len(compared)
+                if not delivery.deleted and id not in expected and id in there:
+                    undelivered[id] = None
+                else:
+                    undelivered.pop(id, None)
+        return TopicSuspects(list(suspects), list(undelivered), None if compared is None else len(compared))
 
-    def differing(self, target: TargetChecksumReader, ids: Sequence[str]) -> list[str]:
-        """Those of these records that the target has otherwise than their newest event."""
-        expected = self.records(ids)
+    def among(self, target: TargetChecksumReader, ids: Sequence[str]) -> TopicSuspects:
+        """Likewise of these records."""
+        deliveries, held = self._deliveries(self._newest(ids))
+        expected = self._expected.records(deliveries)
         target.snapshot()
         there = target.records(ids)
-        return [id for id in ids if id in expected and id in there and there[id] != expected[id]]
+        alive = {*held, *(_text(one.id) for one in deliveries if not one.deleted)}
+        differing = [id for id in ids if id in expected and id in there and there[id] != expected[id]]
+        return TopicSuspects(differing, [id for id in ids if id in alive - expected.keys() and id in there], None)
 
-    def _deliveries(self, messages: list[Message]) -> list[Delivery]:
-        found = decode_batch(messages, self._book).deliveries
-        return found if self._completing is None else [*self._completed(self._completing, found)]
+    def _newest(self, ids: Sequence[str]) -> list[Message]:
+        wanted = {id.encode("utf-8", "surrogateescape") for id in ids}
+        kept: dict[bytes, Message] = {}
+        for batch in self._batches():
+            for message in batch:
+                key = bytes_of(message.key())
+                if key in wanted and message.value() is not None:
+                    kept[key] = message
+        return list(kept.values())
 
-    def _completed(self, completing: Completing, deliveries: Sequence[Delivery]) -> Iterator[Delivery]:
-        """With the flow's defaults; incomplete records wait, and aren't to be in the target."""
-        for one in deliveries:
-            with contextlib.suppress(MustWait):
-                yield completing.completed(one)
+    def _deliveries(self, messages: list[Message]) -> tuple[list[Delivery], list[str]]:
+        """As the flow would deliver them, and the ids of those that it can't read, or that wait as incomplete."""
+        taken = decode_batch(messages, self._book)
+        read = {one.id for one in taken.deliveries}
+        held = [_text(key) for message, _ in taken.refused if (key := bytes_of(message.key())) not in read]
+        if self._completing is None:
+            return taken.deliveries, held
+        complete: list[Delivery] = []
+        for one in taken.deliveries:
+            try:
+                complete.append(self._completing.completed(one))
+            except MustWait:
+                held.append(_text(one.id))
+        return complete, held
 
     def _batches(self) -> Iterator[list[Message]]:
         reader = topic_reader(self._settings, f"reconcile-{self._flow.flow.id}")
@@ -110,6 +137,10 @@ class TopicRecords:
         finally:
             with kafka_errors("closing a reader"):
                 reader.close()
+
+
+def _text(id: bytes) -> str:
+    return id.decode("utf-8", "surrogateescape")
 
 
 class TopicSides(NamedTuple):

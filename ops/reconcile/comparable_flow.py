@@ -32,6 +32,8 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.complete import consumer_of
 
+_REFUSED = "the target has an older state: the flow would refuse the newest, or hold it"
+
 
 class OpenedFlow(NamedTuple):
     """Both sides' readers, the hash that they have in common, and what isn't compared at all, a sentence each.
@@ -152,6 +154,17 @@ class ComparableFlow:
         for verdicts in decide(asked, ids, barrier, progress, ignores_extra=ignores_extra):
             found = [spelling.explained(one) for one in verdicts.differences]
             yield verdicts, self._explained(target, found, published)
+
+    def undelivered(self, sides: TopicSides, ids: Sequence[str], barrier: Barrier) -> list[RecordDifference]:
+        """Those of these records whose newest event the flow still can't deliver after the barrier, with the reason."""
+        if not ids:
+            return []
+        behind = barrier()
+        left = sides.owner.among(sides.target, ids).undelivered
+        if behind is not None:
+            return [RecordDifference(id, "stale", (), behind.sentence, behind.cause) for id in left]
+        found = [RecordDifference(id, "stale", (), _REFUSED, "undeliverable") for id in left]
+        return self._explained(sides.target, found, PublishedRecords(self._settings, self._topic, ()))
 
     def _explained(
         self, target: TargetChecksumReader, found: Sequence[RecordDifference], published: PublishedRecords

@@ -12,7 +12,7 @@ from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.barrier import Patience
 from sorbus.ops.reconcile.by_checksums import Progress, Sides, compare_segments, differing_records
-from sorbus.ops.reconcile.by_topic import TopicSides
+from sorbus.ops.reconcile.by_topic import TopicSides, TopicSuspects
 from sorbus.ops.reconcile.changed import changed_ids, topic_ends
 from sorbus.ops.reconcile.comparable_flow import ComparableFlow
 from sorbus.ops.reconcile.finding import ReconcileReport
@@ -65,8 +65,11 @@ class Reconciliation:
                 suspects = found.ids
             known = self._settle(sides, suspects, barrier, report)
             if opened.topic is not None:
-                suspects = self._topic_suspects(opened.topic, among, report)
-                self._settle(opened.topic, [id for id in suspects if id not in known], barrier, report)
+                again = self._topic_suspects(opened.topic, among, report)
+                known |= self._settle(opened.topic, [id for id in again.differing if id not in known], barrier, report)
+                left = [id for id in again.undelivered if id not in known]
+                for difference in self._compared.undelivered(opened.topic, left, barrier):
+                    report.add(difference)
                 report.rows_fetched += opened.topic.target.rows_fetched
             report.rows_fetched += sides.owner.rows_fetched + sides.target.rows_fetched
             report.not_compared += opened.nameless()
@@ -88,20 +91,21 @@ class Reconciliation:
                 known.add(difference.id)
         return known
 
-    def _topic_suspects(self, sides: TopicSides, among: Sequence[str] | None, report: ReconcileReport) -> list[str]:
+    def _topic_suspects(self, sides: TopicSides, among: Sequence[str] | None, report: ReconcileReport) -> TopicSuspects:
         """The report says how many records the topic could not be asked about."""
         if among is not None:
-            return sides.owner.differing(sides.target, among)
-        suspects, compared = sides.owner.suspects(sides.target, self._progress)
+            return sides.owner.among(sides.target, among)
+        found = sides.owner.suspects(sides.target, self._progress)
         own = sum(one.cause == "foreign" for one in report.differences)
-        if compared is None:
+        known = own + len(found.undelivered)
+        if found.compared is None:
             report.not_compared.append("whether the topic holds every record: there are too many to count")
-        elif (lacking := (report.target_records or 0) - compared - own) > 0:
+        elif (lacking := (report.target_records or 0) - found.compared - known) > 0:
             report.not_compared.append(
                 f"those fields of about {lacking:,} record{'s' * (lacking != 1)} of the target: no event in the topic"
                 " says what they are to be"
             )
-        return suspects
+        return found
 
     def _changed(self, report: ReconcileReport) -> list[str]:
         """The records that have changed since the last whole reconciliation, and those that differed."""
