@@ -9,6 +9,7 @@ locking that position.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,7 @@ TRUSTED = timedelta(days=29)
 """How long a position is good for: the topics keep what closed a letter for 30 days (`delete.retention.ms`)."""
 _TIMEOUT = 30.0
 _TOUCH = timedelta(hours=1)
+_NUMBER = re.compile(r"-?[0-9]{1,30}")
 _log = logging.getLogger(__name__)
 Part = tuple[str, int]
 Progress = Callable[[int], None]
@@ -262,7 +264,7 @@ def _closing(message: Message) -> dict[str, object]:
     return {
         "id": _text(bytes_of(message.key()).decode(errors="replace")),
         "how": _how(message),
-        "by": _within(int(by), 63) if by.lstrip("-").isdecimal() else None,
+        "by": _within(int(by), 63) if _NUMBER.fullmatch(by) else None,
         "at": _moment(message.timestamp()[1] * 1000),
     }
 

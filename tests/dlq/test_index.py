@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.kafka import admin, base_config
-from sorbus.deadletter import DeadLetter
+from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
 from sorbus.dlq.store import LetterFilter, LetterStore, States
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.state.database import State
@@ -236,6 +236,20 @@ def test_the_trail_tells_of_letters_that_closed_by_themselves(post: Post, state:
     assert told == [("Sorbus", "superseded", letters[2].id), ("Sorbus", "landed", "2 letters")]
     (part,) = trail.page(filter=AuditFilter(subject=letters[0].id))
     assert (part.action, part.data_type, part.record) == ("landed", "gadget", "g1")
+
+
+@pytest.mark.parametrize("by", [b"--5", b"9" * 5000, b"\xff", b"5.0"])
+def test_a_closing_with_an_odd_version_closes_all_the_same(line: Line, post: Post, state: State, by: bytes) -> None:
+    letters = [post.letter(number) for number in (1, 2)]
+    post.write(letters)
+    producer = Producer(base_config(line.settings, "foreign"))
+    producer.produce(post.topic, None, letters[0].id, headers=[(CLOSED, b"superseded"), (CLOSED_BY, by)])
+    assert producer.flush(30) == 0
+    post.index().catch_up()
+    found = {
+        letter.id: (letter.state, letter.superseded_by) for letter in LetterStore(state).page(LetterFilter(state="all"))
+    }
+    assert found == {letters[0].id: ("superseded", None), letters[1].id: ("open", None)}
 
 
 HEADERS = st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.binary(max_size=5)), max_size=5)
