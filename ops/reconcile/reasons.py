@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow
 from sorbus.dlq.index import LetterIndex
-from sorbus.dlq.store import LetterFilter, LetterStore
+from sorbus.dlq.store import Letter, LetterFilter, LetterStore
 from sorbus.ops.reconcile.finding import MOST_SHOWN, Cause, DifferenceKind, FieldDifference, RecordDifference
 from sorbus.privacy.errors import target_names
 from sorbus.privacy.mask import masked
 from sorbus.settings import Settings
 from sorbus.state.database import State
-from sorbus.waiting.store import waiting
+from sorbus.waiting.store import Waiting, waiting, waiting_of
 
 _UNEXPLAINED: Mapping[str, str] = {
     "missing": "nothing in Sorbus explains it: probably deleted in the target, by a person or a program there",
@@ -36,18 +36,20 @@ class Reasons:
         finally:
             index.close()
         self._names = target_names(flow.schema, flow.mapping)
+        self._flow, self._owner, self._data_type, self._state = flow.flow.id, owner, data_type, state
         self._open: dict[str, tuple[str, Cause]] = {}
-        for letter in LetterStore(state).page(LetterFilter(data_type=data_type), most=MOST_SHOWN):
-            if letter.dead.flow in ("", flow.flow.id) or letter.dead.system == owner:
-                self._open[letter.record] = f"dead letter {letter.id}: {letter.dead.message}", "dead_letter"
-        for one in waiting(state, flow=flow.flow.id, most=MOST_SHOWN):
-            self._open[one.id] = f"waiting record: {one.message}", "waiting"
+        letters = LetterStore(state).page(LetterFilter(data_type=data_type), most=MOST_SHOWN)
+        waits = waiting(state, flow=self._flow, most=MOST_SHOWN)
+        self._note(letters, waits)
+        self._is_all = max(len(letters), len(waits)) < MOST_SHOWN
 
     def explain(self, found: RecordDifference, *, is_foreign: bool = False) -> RecordDifference:
         """The difference with its reason, personal values masked. `is_foreign`: Sorbus never wrote it."""
         fields = [self._masked(field) for field in found.fields]
         if found.kind == "unread":
             return found
+        if not self._is_all and found.id not in self._open:
+            self._look_up(found.id)
         if known := self._open.get(found.id):
             why, cause = known
             kind: DifferenceKind = "extra" if found.kind == "extra" else "stale"
@@ -55,6 +57,19 @@ class Reasons:
         if is_foreign and found.kind == "extra":
             return found._replace(fields=fields, why=_FOREIGN, cause="foreign")
         return found._replace(fields=fields, why=found.why or _UNEXPLAINED.get(found.kind, ""))
+
+    def _look_up(self, id: str) -> None:
+        """One record, where there are too many letters or waiting records to know them all."""
+        letters = LetterStore(self._state).of_record(self._data_type, id)
+        waits = [one for one in waiting_of(self._state, self._data_type, id) if one.flow == self._flow]
+        self._note([letter for letter in letters if letter.is_unsettled], waits)
+
+    def _note(self, letters: Sequence[Letter], waits: Sequence[Waiting]) -> None:
+        for letter in letters:
+            if letter.dead.flow in ("", self._flow) or letter.dead.system == self._owner:
+                self._open[letter.record] = f"dead letter {letter.id}: {letter.dead.message}", "dead_letter"
+        for one in waits:
+            self._open[one.id] = f"waiting record: {one.message}", "waiting"
 
     def _masked(self, field: FieldDifference) -> FieldDifference:
         name = field.field.rpartition(".")[2]
