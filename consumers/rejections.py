@@ -69,9 +69,10 @@ class Rejections:
             letter = self._letters.write(message, error)
             self._metrics.dead_letter(error.reason)
             _log.warning("%s is a dead letter of flow %s: %s", letter.id, self._flow, letter.message)
+        waiting = {id(message) for message in waits}  # each closes its letter when it lands
         self._letters.supersede(message for message in taken.messages if id(message) not in rejected)
         for message in requeued:
-            if id(message) not in rejected:
+            if id(message) not in rejected and id(message) not in waiting:
                 self._letters.close(dict(headers_of(message)).get(LETTER))
         self._retry.run(self._letters.flush)
         self._retry.run(partial(self._waiting.settle, taken, waits))

@@ -14,6 +14,7 @@ from sorbus.dlq.service import DeadLetterService, Discarded
 from sorbus.dlq.store import LetterFilter
 from sorbus.errors import SorbusError, TransientError
 from sorbus.state.database import State
+from sorbus.waiting.store import waiting
 from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
 from tests.dlq.post import Post
 
@@ -56,6 +57,24 @@ def test_a_requeued_letter_lands_and_the_trail_says_who_sent_it(
     assert (landed.who, landed.action) == ("Sorbus", "landed")
     with pytest.raises(SorbusError, match="it was landed"):
         service.requeue([letter.id], "Ada")
+
+
+def test_a_requeued_letter_that_must_wait_is_on_its_way_until_it_lands(
+    line: Line, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORBUS_DATABASE", line.env["SORBUS_DATABASE"])
+    (letter,) = refuse(line, "g1")
+    line.execute("alter table gadgets drop constraint short_name")
+    line.execute("create table makers (id text primary key)")
+    line.execute("alter table gadgets add column maker text default 'm1' references makers")
+    service.requeue([letter.id], "Ada")
+    with line.consuming():
+        eventually(lambda: waiting(line.state), "a waiting record")
+        assert state_of(service, letter.id) == "requeued"
+        assert [each.id for each in line.letters()] == [letter.id]
+        line.execute("insert into makers values ('m1')")
+        line.until({"g1": LONG})
+        eventually(lambda: state_of(service, letter.id) == "landed", "the closed letter")
 
 
 def test_a_requeue_that_was_interrupted_goes_on_with_the_next(
