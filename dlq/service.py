@@ -41,6 +41,7 @@ from sorbus.dlq.store import (
     select_named,
 )
 from sorbus.errors import SorbusError
+from sorbus.event import EDITED
 from sorbus.map.loaded import LoadedMap
 from sorbus.postgres.connection import Connection
 from sorbus.privacy.mask import personal_names
@@ -209,7 +210,7 @@ class DeadLetterService:
             if not connection.execute(statement("edit").encode(), values).rowcount:
                 raise _changed(id)
             self._note(connection, "edit", letter, who, details={"fields": list(parsed.changed)})
-        self._send([replace(letter, dead=replace(letter.dead, value=frame))], None)
+        self._send([replace(letter, dead=replace(letter.dead, value=frame, headers=headers))], None)
         return []
 
     def discard(self, chosen: Chosen, who: str, reason: str, *, progress: Progress | None = None) -> Discarded:
@@ -228,12 +229,15 @@ class DeadLetterService:
             deeds.append(self._deed("discard", stranded, who, reason, _nothing, CHUNK))
         for letters in chain.from_iterable(deeds):
             for data_type in {letter.dead.data_type for letter in letters}:
+        headers = (*(each for each in letter.dead.headers if each[0] != EDITED), (EDITED, b"1"))
                 keys = [letter.key for letter in letters if letter.dead.data_type == data_type]
                 self._sender.close(self._names.dead_letters(data_type), keys, "discarded")
             count += len(letters)
             if progress is not None:
                 progress(len(letters))
         self.index.catch_up()
+                "names": [name for name, _ in headers],
+                "values": [content for _, content in headers],
         return Discarded(count, max(0, whole - count))
 
     def _waiting(self, chosen: Chosen) -> Chosen:

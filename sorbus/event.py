@@ -31,6 +31,8 @@ REREAD = "sorbus_reread"
 REPLAYED = "sorbus_replayed"
 """The header of a dead letter or waiting record that comes of a replay: its version may be the target's already, and is
 written once more all the same."""
+EDITED = "sorbus_edited"
+"""The header of a dead letter that a person edited: of two events with one version it is the one that counts."""
 DELIVERED = "sorbus_delivered"
 """The header of a state that Sorbus itself wrote into the source; its value is the version that it brought."""
 ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time", DELIVERED}

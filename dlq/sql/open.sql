@@ -19,7 +19,16 @@ set key = excluded.key, data_type = excluded.data_type, system = excluded.system
             and (excluded.attempts, excluded.last_at) <= (known.attempts, known.last_at) then known.frame
         else excluded.frame
     end,
-    header_names = excluded.header_names, header_values = excluded.header_values,
+    header_names = case
+        when known.state in ('requeueing', 'requeued')
+            and (excluded.attempts, excluded.last_at) <= (known.attempts, known.last_at) then known.header_names
+        else excluded.header_names
+    end,
+    header_values = case
+        when known.state in ('requeueing', 'requeued')
+            and (excluded.attempts, excluded.last_at) <= (known.attempts, known.last_at) then known.header_values
+        else excluded.header_values
+    end,
     read_at = clock_timestamp(),
     state = case
         when known.state in ('requeueing', 'requeued')

@@ -15,6 +15,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
 from sorbus.event import (
+    EDITED,
     EVENT_ID,
     HISTORICAL,
     REPLAYED,
@@ -98,7 +99,7 @@ def decode_batch(
             refused.append((message, _undecodable(error)))
             continue
         was = newest.get(id)
-        if was is None or was[3] <= version:
+        if was is None or was[3] < version or (was[3] == version and not _gives_way(message, was[0])):
             newest[id] = message, None if deleted else frame, prefix, version, at, begins
             if keeps_deleted and not deleted:
                 last[id] = newest[id]
@@ -149,6 +150,15 @@ def _is_behind(message: Message, other: Message) -> bool:
     return partition_of(message) == partition_of(other) and offset_of(message) > offset_of(other)
 
 
+def _gives_way(message: Message, other: Message) -> bool:
+    """Of one version: an event that is delivered once more, to its dead letter that a person has edited since."""
+    return _has(other, EDITED) and not _has(message, EDITED)
+
+
+def _has(message: Message, header: str) -> bool:
+    return any(name == header for name, _ in headers_of(message))
+
+
 def _undecodable(error: Undecodable) -> PermanentError:
     return PermanentError(f"undecodable: {error}", reason="undecodable")
 
@@ -177,8 +187,8 @@ def replayed(message: Message) -> Message:
 
 
 def is_replayed(message: Message) -> bool:
-    """Whether the message was refused or deferred in a replay."""
-    return any(name == REPLAYED for name, _ in headers_of(message))
+    """Whether the message was refused or deferred in a replay, or edited since: an equal version is written again."""
+    return _has(message, REPLAYED) or _has(message, EDITED)
 
 
 def occurred(message: Message) -> int | None:

@@ -150,6 +150,41 @@ def test_an_edited_letter_lands_as_it_was_edited(line: Line, service: DeadLetter
     assert state.run(b"select fields, frame from letter_edit") == [(["name", "lines[0]"], None)]
 
 
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_an_edited_letter_lands_though_its_event_is_delivered_once_more(
+    line: Line, post: Post, service: DeadLetterService, is_refused: bool
+) -> None:
+    """The consumer was killed between writing the letter and committing its event's offset."""
+    if is_refused:
+        line.execute(RESTRICTED)
+    line.write("g7", *line.writer.event("g7", 7, named(LONG)), partition=0)
+    line.flush()
+    letter = replace(post.letter(7, record=named(LONG)), partition=0, offset=0, id=f"{FLOW}:{line.topic}:0:0")
+    post.write([letter])
+    assert service.edit(letter.id, {"name": "edited"}, "Ada") == []
+    with line.consuming():
+        line.until({"g7": "edited"})
+        eventually(lambda: not line.letters(), "the closed letter")
+
+
+def test_an_edit_that_was_interrupted_is_what_the_next_requeue_sends(
+    line: Line, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (letter,) = refuse(line, "g1")
+
+    def die(*_: object) -> None:
+        raise TransientError("Kafka is gone")
+
+    monkeypatch.setattr(service._sender, "requeue", die)
+    with pytest.raises(TransientError):
+        service.edit(letter.id, {"name": "edited"}, "Ada")
+    monkeypatch.undo()
+    service.index.rebuild()
+    service.requeue(ALL, "Bo")
+    with line.consuming():
+        line.until({"g1": "edited"})
+
+
 def test_an_edit_in_vain_keeps_what_the_record_was(line: Line, service: DeadLetterService, state: State) -> None:
     (letter,) = refuse(line, "g1")
     service.edit(letter.id, {"name": "still far too long for it"}, "Ada")
