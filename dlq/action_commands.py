@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,7 +125,7 @@ def edit(
     from sorbus.errors import ExitCode
 
     service = service_of(ctx)
-    form = service.form(letter, hide=not show_personal)
+    form, seen = service.form_seen(letter, hide=not show_personal)
     if show_personal and (found := service.letters.get(letter)):
         service.note_shown(found, person(who))
     if sets:
@@ -138,13 +139,13 @@ def edit(
             typer.echo("Nothing was changed.")
             return
         try:
-            document = json.loads(written)
+            document = json.loads(written, parse_float=Decimal)
         except ValueError as error:
             raise typer.BadParameter(f"this is not valid JSON: {error}") from error
         if not isinstance(document, dict):
             raise typer.BadParameter("write a record: names and values in braces")
         texts = form.texts(document)
-    wrong_fields: list[FieldError] = service.edit(letter, texts, person(who), hide=not show_personal)
+    wrong_fields: list[FieldError] = service.edit(letter, texts, person(who), hide=not show_personal, seen=seen)
     if as_json:
         told = {"edited": letter, "errors": [each._asdict() for each in wrong_fields]}
         typer.echo(json.dumps(told, ensure_ascii=False))

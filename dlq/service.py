@@ -177,7 +177,12 @@ class DeadLetterService:
 
     def form(self, id: str, *, hide: bool) -> Form:
         """The edit form of an open letter's record; `hide`: personal values masked. SorbusError if it has none."""
-        return form_of(self._editable(id), self.loaded, self.book, hide=hide)
+        return self.form_seen(id, hide=hide)[0]
+
+    def form_seen(self, id: str, *, hide: bool) -> tuple[Form, datetime]:
+        """Likewise, with the letter's `state_at`, by which `edit` knows whether somebody has changed it since."""
+        letter = self._editable(id)
+        return form_of(letter, self.loaded, self.book, hide=hide), letter.state_at
 
     def edit(
         self, id: str, texts: Mapping[str, str], who: str, *, hide: bool = False, seen: datetime | None = None

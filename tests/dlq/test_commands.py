@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests.consumers.line import FLOW, RESTRICTED, Line, named
+import pytest
+
+from sorbus.dlq import action_commands
+from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
 
 LONG = "a name that is too long for it"
 
@@ -63,3 +66,29 @@ def test_what_is_unknown_is_an_error_that_says_what_there_is(line: Line) -> None
 def test_kafka_out_of_reach_is_exit_code_three(line: Line) -> None:
     line.env |= {"SORBUS_KAFKA": "127.0.0.1:1"}
     assert "Kafka" in line.sorbus("dlq", "list", status=3)
+
+
+@pytest.mark.parametrize("also", ["", "another"])
+def test_what_somebody_else_edits_meanwhile_is_not_undone(
+    line: Line, monkeypatch: pytest.MonkeyPatch, also: str
+) -> None:
+    """Ada's editor shows the record as it was before Bo edited it, and that was refused again."""
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named("a name that is much too long"))])
+        (letter,) = line.until_letters(1)
+
+    def edit(text: str) -> str:
+        if also:
+            line.sorbus("dlq", "edit", letter.id, "--set", f"note={also}", "--by", "Bo")
+            with line.consuming():
+                eventually(lambda: [one.attempts for one in line.letters()] == [2], "a second refusal")
+        return json.dumps({**json.loads(text), "name": 1.10}).replace("1.1", "1.10")
+
+    monkeypatch.setattr(action_commands, "_in_editor", edit)
+    told = line.sorbus("dlq", "edit", letter.id, "--by", "Ada", status=1 if also else 0)
+    if also:
+        assert "has changed meanwhile" in told
+    else:
+        with line.consuming():
+            line.until({"g1": "1.10"})
