@@ -96,9 +96,11 @@ def requeue(
         done = service.requeue(wanted, person(who), rate=rate, progress=told)
     if as_json:
         sent = {"requeued": list(done.ids), "dry_run": False, "to_be_read_again": sum(done.reread.values())}
-        typer.echo(json.dumps(sent))
+        typer.echo(json.dumps({**sent, "stranded": done.stranded}))
         return
     typer.echo(f"{len(done.ids)} requeued")
+    if done.stranded:
+        typer.echo(f"{done.stranded} left: the map doesn't run their flows any more; discard them")
     for system, count in sorted(done.reread.items()):
         typer.echo(f"{count} of them are rows that the producer of {system} reads again")
 
@@ -187,7 +189,7 @@ def discard(
         assigned_to=assigned_to,
     )
     wanted = chosen(letters, filter, everything=everything)
-    count = service.count(wanted)
+    count = service.count(wanted, stranded=True)
     if not yes and not letters:
         typer.confirm(f"{count} dead letters will be discarded permanently. Continue?", abort=True, err=True)
     with progress("discarding", count) as told:

@@ -58,10 +58,14 @@ Step = Callable[[Connection, Sequence[Letter]], None]
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """What was sent back, oldest first; `reread`: system -> how many of its rows it is asked for once more."""
+    """What was sent back, oldest first; `reread`: system -> how many of its rows it is asked for once more.
+
+    `stranded`: how many were left, since the map doesn't run their flows any more.
+    """
 
     ids: tuple[str, ...]
     reread: Mapping[str, int]
+    stranded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +120,12 @@ class DeadLetterService:
             shown.append(replace(group, message=dead.message, words=dead.words) if dead else group)
         return shown
 
-    def count(self, chosen: Chosen) -> int:
-        """How many letters a requeue would send, or those named."""
+    def count(self, chosen: Chosen, *, stranded: bool = False) -> int:
+        """How many letters a requeue would send, or those named; `stranded`: also those that it would leave."""
         if not isinstance(chosen, LetterFilter):
             return len(set(chosen))
         self.index.catch_up()
-        return self.letters.count(_unsent(chosen))
+        return self.letters.count(_unsent(chosen) if stranded else self._sendable(chosen))
 
     def find(self, id: str) -> Letter | None:
         """The letter with this id, also one that was written a moment ago."""
@@ -156,9 +160,22 @@ class DeadLetterService:
     ) -> Requeued:
         """Sends letters back to the flows that refused them, at most `rate` a second; sources read theirs again.
 
-        By a filter: those that aren't on their way already. What comes later than the call isn't sent.
+        By a filter: those that aren't on their way already. What comes later than the call isn't sent. Those of a flow
+        that the map doesn't run any more are left, since nobody would read them; SorbusError where they are named.
         """
-        chosen = _unsent(chosen) if isinstance(chosen, LetterFilter) else chosen
+        self.index.catch_up()
+        stranded = 0
+        if isinstance(chosen, LetterFilter):
+            stranded = self.letters.count(_unsent(chosen))
+            chosen = self._sendable(chosen)
+            stranded -= self.letters.count(chosen)
+        else:
+            for one in self.letters.named(list(chosen)):
+                if one.is_unsettled and one.dead.flow not in self._running:
+                    raise SorbusError(
+                        f"{one.id} can't be sent back: the map doesn't run flow {one.dead.flow} any more. Discard it;"
+                        " `sorbus replay` delivers its record to a flow that the map has"
+                    )
         size = CHUNK if rate is None else max(1, min(CHUNK, int(rate)))
         ids, reread, began = list[str](), dict[str, int](), time.monotonic()
 
@@ -173,7 +190,15 @@ class DeadLetterService:
                     reread[letter.dead.system] = reread.get(letter.dead.system, 0) + 1
             if rate is not None:
                 time.sleep(max(0.0, began + len(ids) / rate - time.monotonic()))
-        return Requeued(tuple(ids), reread)
+        return Requeued(tuple(ids), reread, stranded)
+
+    @property
+    def _running(self) -> tuple[str, ...]:
+        """The flows whose letters somebody reads; "" for sources."""
+        return "", *(flow.id for flow in self.loaded.map.flows if flow.runs)
+
+    def _sendable(self, filter: LetterFilter) -> LetterFilter:
+        return replace(_unsent(filter), flows=self._running)
 
     def form(self, id: str, *, hide: bool) -> Form:
         """The edit form of an open letter's record; `hide`: personal values masked. SorbusError if it has none."""
@@ -204,12 +229,15 @@ class DeadLetterService:
         frame = edited_frame(letter, parsed.record, self.loaded, self.book)
         if isinstance(frame, FieldError):
             return [frame]
+        headers = (*(each for each in letter.dead.headers if each[0] != EDITED), (EDITED, b"1"))
         with self._state.connection() as connection:
             values = {
                 "id": id,
                 "who": who,
                 "fields": list(parsed.changed),
                 "frame": frame,
+                "names": [name for name, _ in headers],
+                "values": [content for _, content in headers],
                 "before": letter.dead.value,
             }
             if not connection.execute(statement("edit").encode(), values).rowcount:
@@ -234,15 +262,12 @@ class DeadLetterService:
             deeds.append(self._deed("discard", stranded, who, reason, _nothing, CHUNK))
         for letters in chain.from_iterable(deeds):
             for data_type in {letter.dead.data_type for letter in letters}:
-        headers = (*(each for each in letter.dead.headers if each[0] != EDITED), (EDITED, b"1"))
                 keys = [letter.key for letter in letters if letter.dead.data_type == data_type]
                 self._sender.close(self._names.dead_letters(data_type), keys, "discarded")
             count += len(letters)
             if progress is not None:
                 progress(len(letters))
         self.index.catch_up()
-                "names": [name for name, _ in headers],
-                "values": [content for _, content in headers],
         return Discarded(count, max(0, whole - count))
 
     def _waiting(self, chosen: Chosen) -> Chosen:
@@ -261,9 +286,10 @@ class DeadLetterService:
         """Those of named letters that were sent back to a flow which the map doesn't have any more."""
         if isinstance(chosen, LetterFilter):
             return []
-        flows = {"", *(flow.id for flow in self.loaded.map.flows)}
         found = self.letters.named(list(chosen))
-        return [one.id for one in found if one.is_unsettled and one.state != "open" and one.dead.flow not in flows]
+        return [
+            one.id for one in found if one.is_unsettled and one.state != "open" and one.dead.flow not in self._running
+        ]
 
     def assign(self, chosen: Chosen, person: str, who: str) -> int:
         """Gives letters to somebody; to nobody if `person` is empty."""

@@ -40,12 +40,16 @@ class LetterFilter:
     state: States = "unsettled"
     assigned_to: str = ""
     record: str = ""
+    flows: tuple[str, ...] = ()
+    """Only of these flows, "" for sources; () for any."""
 
     @property
     def words(self) -> str:
         """The filter for people: `flow customer-to-crm, reason TooLong`."""
         chosen = [
-            f"{each.name.replace('_', ' ')} {value}" for each in fields(self) if (value := getattr(self, each.name))
+            f"{each.name.replace('_', ' ')} {value}"
+            for each in fields(self)
+            if each.name != "flows" and (value := getattr(self, each.name))
         ]
         return ", ".join(each for each in chosen if each != "state unsettled") or "all"
 
@@ -195,6 +199,8 @@ def conditions(filter: LetterFilter) -> sql.Composed:
     chosen += [sql.SQL("l.{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in named]
     if filter.assigned_to:
         chosen.append(sql.SQL("a.person = %(assigned_to)s"))
+    if filter.flows:
+        chosen.append(sql.SQL("l.flow = any(%(flows)s)"))
     if filter.record:
         chosen.append(sql.SQL("l.record_id = %(record)s"))
     return sql.SQL(" and ").join(chosen)
@@ -203,7 +209,7 @@ def conditions(filter: LetterFilter) -> sql.Composed:
 def values(filter: LetterFilter) -> dict[str, object]:
     """The values of `conditions`."""
     found: dict[str, object] = {each.name: getattr(filter, each.name) for each in fields(filter)}
-    return {**found, "record": filter.record.encode("utf-8", "surrogateescape")}
+    return {**found, "flows": list(filter.flows), "record": filter.record.encode("utf-8", "surrogateescape")}
 
 
 def _states(state: States) -> sql.Composable:

@@ -107,7 +107,8 @@ def act(request: Request) -> Response:
             sent = service.requeue(chosen, who, progress=told)
             again = sum(sent.reread.values())
             rows = f"; {again} of them are rows that will be read again from their source" if again else ""
-            return f"{_letters(len(sent.ids))} will be retried{rows}."
+            left = f"; {sent.stranded} kept, since the map doesn't run their flows any more" if sent.stranded else ""
+            return f"{_letters(len(sent.ids))} will be retried{rows}{left}."
         if action == "discard":
             gone = service.discard(chosen, who, reason, progress=told)
             left = f"; {gone.on_their_way} kept, since they are already being retried" if gone.on_their_way else ""

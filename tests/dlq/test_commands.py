@@ -47,7 +47,7 @@ def test_letters_are_listed_shown_and_requeued_until_they_land(line: Line) -> No
         assert "1 requeued" in line.sorbus("dlq", "requeue", garbage)
         line.execute("alter table gadgets drop constraint short_name")
         sent = json.loads(line.sorbus("dlq", "requeue", "--reason", "CheckViolation", "--json"))
-        assert sent == {"requeued": [long], "dry_run": False, "to_be_read_again": 0}
+        assert sent == {"requeued": [long], "dry_run": False, "to_be_read_again": 0, "stranded": 0}
         line.until({"g1": LONG, "g2": "fine"})
         (left,) = line.until_letters(1)
         assert left.id == garbage
