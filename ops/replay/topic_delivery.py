@@ -18,6 +18,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.bus.sending import Single, send
 from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
 from sorbus.deadletter import FILED
+from sorbus.drift.watch import has_state
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Unfinished
 from sorbus.obsolete import still_needed
 from sorbus.privacy.errors import Privacy, flow_privacy
@@ -56,9 +57,11 @@ class FlowRejects:
         self._make_producer = partial(idempotent_producer, settings, f"replay-{flow.flow.id}")
         self._letters = Letters(lambda: self._producer, names, flow, privacy)
         self._letters.recall(settings)
-        self._room = WaitingStore(
-            State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
-        )
+        self._room: WaitingStore | None = None
+        if has_state(settings) or flow.flow.on_incomplete != "pass":
+            self._room = WaitingStore(
+                State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
+            )
         self._limit = parse_duration(flow.flow.wait_limit)
 
     def file(self, taken: DecodedBatch, refused: Refused) -> tuple[int, int]:
@@ -66,10 +69,19 @@ class FlowRejects:
 
         The flow's consumer, if it runs, is told to look for what was filed.
         """
-        waits = [(message, error) for message, error in refused if isinstance(error, MustWait)]
-        deferred = [held(replayed(message), error, self._privacy) for message, error in waits]
-        self._room.put(deferred, limit=self._limit)
-        dead = [(message, error) for message, error in refused if not isinstance(error, MustWait)]
+        waits: list[tuple[Message, MustWait]] = []
+        dead: Refused = []
+        for message, error in refused:
+            if not isinstance(error, MustWait):
+                dead.append((message, error))
+            elif self._room is None:
+                dead.append((message, error.refused or error))
+            else:
+                waits.append((message, error))
+        if self._room is not None:
+            self._room.put(
+                [held(replayed(message), error, self._privacy) for message, error in waits], limit=self._limit
+            )
         for message, error in dead:
             self._letters.write(replayed(message), error)
         bad = {id(message) for message, _ in dead}
