@@ -17,9 +17,12 @@ from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, Delivery
 from sorbus.errors import AuthError, SorbusError
+from sorbus.ops.replay.selection import Selection
 from sorbus.settings import Settings
 
 _BATCH, _SHOWN = 5000, 3
+_TABLES = ("postgres", "mysql")
+"""Kinds of targets whose deleted records are rows that stay."""
 
 
 class LostDeletions(SorbusError):
@@ -29,15 +32,18 @@ class LostDeletions(SorbusError):
 
 
 def lost_deletions(
-    flow: BoundFlow, make: Callable[[], Consumer], settings: Settings, *, without: bool
+    flow: BoundFlow, make: Callable[[], Consumer], settings: Settings, selection: Selection, *, without: bool
 ) -> list[Delivery]:
     """What brings the missing rows back: their last states, each with the version of its delete, and the deletes.
+
+    Of the records that are selected; a condition fits no deleted one.
 
     To be applied in that order, as a replay. LostDeletions where a state is gone, unless it is to be done `without`.
     TransientError, AuthError.
     """
     target = make()
-    if flow.flow.deletes != "soft" or flow.system.system.kind != "postgres" or not isinstance(target, SupportsLookup):
+    keeps = flow.flow.deletes == "soft" and flow.system.system.kind in _TABLES and not selection.where
+    if not keeps or not isinstance(target, SupportsLookup):
         return []
     book = SchemaResolver(settings, Names(flow.system.topic_prefix), [flow.schema])
     newest: dict[bytes, Delivery] = {}
@@ -45,7 +51,8 @@ def lost_deletions(
         for one in taken:
             if one.id not in newest or newest[one.id].version <= one.version:
                 newest[one.id] = one if one.deleted else one._replace(data=b"")
-    deletes = {id: one for id, one in newest.items() if one.deleted}
+    ids = selection.ids
+    deletes = {id: one for id, one in newest.items() if one.deleted and (ids is None or id in ids)}
     try:
         target.open()
         missing = {id for id in deletes if target.look(id.decode(errors="replace")) is None}

@@ -82,7 +82,7 @@ class ReplayRun:
     def in_place(self, selection: Selection, progress: Progress, *, without_deleted: bool) -> ReplayOutcome:
         """Delivers what is selected to the target."""
         condition_of(self.flow, selection.where)
-        deleted = lost_deletions(self.flow, self._plain, self._settings, without=without_deleted)
+        deleted = lost_deletions(self.flow, self._plain, self._settings, selection, without=without_deleted)
         with self.job(selection) as job, closing(self._replay(selection, progress)) as replay:
             resumed = job is not None and bool(job.stored.offsets)
             counts = replay.run(job, deleted)
