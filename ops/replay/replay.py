@@ -49,6 +49,13 @@ class Replay:
         self._job: ReplayJob | None = None
         self._delivery: TopicDelivery | None = None
         self._saved_at = 0.0
+        self._met: set[bytes] = set()
+
+    @property
+    def unknown(self) -> list[bytes]:
+        """After `run`: ids that were named and have no event where it read; none where it was resumed."""
+        is_whole = self._job is None or not self._job.stored.offsets
+        return sorted((self._selection.ids or frozenset()) - self._met) if is_whole else []
 
     def choose(self) -> Chosen:
         """Looks for the records that are meant, each with its last event. TransientError, UsageError."""
@@ -112,6 +119,7 @@ class Replay:
         ends: dict[tuple[str, int], int] = {}
         for message in read_to_end(self.reader, begin, ends=ends):
             batch.append(message)
+            self._note(message)
             if self._is_wanted(message):
                 wanted.append(message)
             if len(wanted) >= delivery.most or len(batch) >= BATCH:
@@ -140,6 +148,11 @@ class Replay:
             return self.chosen.takes(message)
         ids = self._selection.ids
         return ids is None or bytes_of(message.key()) in ids
+
+    def _note(self, message: Message) -> None:
+        """Of the records that were named, notes those that there are."""
+        if self._selection.ids is not None and (key := bytes_of(message.key())) in self._selection.ids:
+            self._met.add(key)
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()

@@ -34,6 +34,7 @@ from sorbus.state.database import State
 from sorbus.two_way.joined import why_not_joined
 from sorbus.waiting.complete import consumer_of
 
+_SHOWN = 3
 MOST_PREVIEWED = 1000
 """Records that a dry run asks the target about."""
 
@@ -51,7 +52,7 @@ class ReplayRun:
         """The ids of the records that are meant; None for all."""
         chosen = {id.encode() for id in written}
         if file is not None:
-            chosen |= {line.strip().encode() for line in file.read_text("utf-8").splitlines() if line.strip()}
+            chosen |= _lines(file)
             if not chosen:
                 raise UsageError(f"{file} names no record: write an id on each line")
         if cause:
@@ -89,10 +90,12 @@ class ReplayRun:
         chosen = replay.chosen
         words = self._words(counts, f"{counts.events:,} events read, {counts.applied:,} records brought up to date")
         words = f"{words}\n{chosen.words}" if chosen and chosen.undecided else words
+        unknown = replay.unknown
+        words = f"{words}\n{_unknown_words(unknown)}" if unknown else words
         more: dict[str, object] = {"resumed": resumed}
         if chosen is not None:
             more |= {"records": len(chosen.newest), "undecided": len(chosen.undecided)}
-        findings = bool(counts.refused or (chosen and chosen.undecided))
+        findings = bool(counts.refused or unknown or (chosen and chosen.undecided))
         return ReplayOutcome(self.flow.flow.id, counts, words, findings, more)
 
     def shadow(self, selection: Selection, progress: Progress, *, remove_extra: bool) -> ReplayOutcome:
@@ -201,6 +204,20 @@ class ReplayRun:
         waits = f", {counts.waiting:,} wait: see `sorbus waiting --flow {flow}`" if counts.waiting else ""
         refused = f", {counts.refused:,} refused: see `sorbus dlq list --flow {flow}`" if counts.refused else ""
         return f"{flow}: {told}{waits}{refused}"
+
+
+def _unknown_words(ids: list[bytes]) -> str:
+    shown = ", ".join(id.decode(errors="replace") for id in ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+    return f"{len(ids):,} of the records that were named have no event there: {shown}"
+
+
+def _lines(file: Path) -> set[bytes]:
+    """A file's lines that aren't blank, without the mark that Windows' editors begin a file with."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not text in UTF-8: save it as that") from error
+    return {line.strip().encode() for line in text.splitlines() if line.strip()}
 
 
 def _basis(flow: BoundFlow, settings: Settings) -> str:

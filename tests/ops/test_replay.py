@@ -124,14 +124,42 @@ def test_deleted_records_whose_state_is_gone_from_the_topic_are_named_before_any
     assert soft.rows() == {"g1": "here"}
 
 
+def test_deleted_records_that_are_not_meant_hold_up_no_replay(soft: Line) -> None:
+    soft.publish([("g1", 1, named("here")), ("g2", 1, named("gone")), ("lost", 7, None), ("g2", 2, None)])
+    soft.sorbus("replay", FLOW, "--id", "g1")
+    soft.sorbus("replay", FLOW, "--where", 'name == "here"')
+    assert soft.connection.execute(KEPT).fetchall() == [("g1", "here", False)]
+    soft.sorbus("replay", FLOW, "--id", "g2")
+    assert soft.connection.execute(KEPT).fetchall() == [("g1", "here", False), ("g2", "gone", True)]
+
+
+def test_what_must_wait_is_a_dead_letter_without_a_database_to_wait_in(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.execute("create table makers (id text primary key)")
+    line.execute("alter table gadgets add constraint known foreign key (note) references makers (id)")
+    line.publish([("g1", 1, {**named("one"), "note": "nobody"}), ("g2", 1, named("two"))])
+    env = line.folder / ".env"
+    env.write_text("".join(each for each in env.read_text().splitlines(keepends=True) if "SORBUS_DATABASE" not in each))
+    monkeypatch.delenv("SORBUS_DATABASE", raising=False)
+    monkeypatch.delitem(line.env, "SORBUS_DATABASE")
+    assert "1 refused" in line.sorbus("replay", FLOW, status=1)
+    assert line.rows() == {"g2": "two"}
+    assert [letter.record_id for letter in line.letters()] == [b"g1"]
+
+
 def test_only_the_records_that_are_named_are_replayed(line: Line) -> None:
     line.publish((f"g{n}", 1, named(f"n{n}")) for n in range(6))
     line.sorbus("replay", FLOW, "--id", "g1", "--id", "g2")
     assert line.rows() == {"g1": "n1", "g2": "n2"}
     ids = line.folder / "ids.txt"
-    ids.write_text("g3\n\ng4\n")
+    ids.write_bytes(b"\xef\xbb\xbfg3\r\n\r\ng4\r\n")  # as Windows' editors write it
     line.sorbus("replay", FLOW, "--ids", str(ids))
     assert line.rows() == {f"g{n}": f"n{n}" for n in range(1, 5)}
+    told = line.sorbus("replay", FLOW, "--id", "g5", "--id", "G5", status=1)
+    assert "1 of the records that were named have no event there: G5" in told
+    ids.write_bytes("gl\xfcck".encode("latin-1"))
+    assert "not text in UTF-8" in line.sorbus("replay", FLOW, "--ids", str(ids), status=2)
 
 
 def test_a_condition_is_checked_first_and_looks_at_each_records_last_state(line: Line) -> None:
