@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
 
 from pydantic import JsonValue
 
-from sorbus.audit import AuditEntry, AuditFilter, AuditPart, AuditTrail
+from sorbus.audit import AuditFilter, AuditPart, AuditTrail
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.cli.show_personal import note_shown
@@ -25,6 +25,7 @@ from sorbus.dlq.edit import edited_frame, form_of
 from sorbus.dlq.form import FieldError, Form
 from sorbus.dlq.index import LetterIndex
 from sorbus.dlq.letter_mask import LetterMask
+from sorbus.dlq.outcomes import Discarded, OpenedLetter, Requeued, changed_meanwhile, closed_or_unknown
 from sorbus.dlq.reader import Decoded, decode
 from sorbus.dlq.requeue import Sender, mark, send_marked
 from sorbus.dlq.serialize import masked_letter
@@ -54,37 +55,6 @@ Chosen = LetterFilter | Sequence[str]
 """Letters by what they have in common, or by their ids."""
 Progress = Callable[[int], None]
 Step = Callable[[Connection, Sequence[Letter]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Requeued:
-    """What was sent back, oldest first; `reread`: system -> how many of its rows it is asked for once more.
-
-    `stranded`: how many were left, since the map doesn't run their flows any more.
-    """
-
-    ids: tuple[str, ...]
-    reread: Mapping[str, int]
-    stranded: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Discarded:
-    """How many letters were closed, and how many were left because they are on their way back to their flow."""
-
-    count: int
-    on_their_way: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedLetter:
-    """A letter as a person may see it. `raw`: its bytes, None where `is_masked` or where it is closed."""
-
-    letter: Letter
-    decoded: Decoded
-    raw: bytes | None
-    is_masked: bool
-    history: tuple[AuditEntry, ...]
 
 
 class DeadLetterService:
@@ -220,7 +190,7 @@ class DeadLetterService:
         """
         letter = self._editable(id)
         if seen is not None and seen != letter.state_at:
-            raise _changed(id)
+            raise changed_meanwhile(id)
         parsed = form_of(letter, self.loaded, self.book, hide=hide).parse(texts)
         if parsed.errors:
             return list(parsed.errors)
@@ -241,7 +211,7 @@ class DeadLetterService:
                 "before": letter.dead.value,
             }
             if not connection.execute(statement("edit").encode(), values).rowcount:
-                raise _changed(id)
+                raise changed_meanwhile(id)
             self._note(connection, "edit", letter, who, details={"fields": list(parsed.changed)})
         self._send([replace(letter, dead=replace(letter.dead, value=frame, headers=headers))], None)
         return []
@@ -279,7 +249,7 @@ class DeadLetterService:
         found = {letter.id: letter for letter in self.letters.named(list(chosen))}
         for id in chosen:
             if id not in found or not found[id].is_unsettled:
-                raise _unknown(id, found.get(id))
+                raise closed_or_unknown(id, found.get(id))
         return [id for id, letter in found.items() if letter.state == "open"]
 
     def _stranded(self, chosen: Chosen) -> list[str]:
@@ -333,7 +303,7 @@ class DeadLetterService:
     def _open(self, id: str) -> Letter:
         found = self.find(id)
         if found is None or not found.is_unsettled:
-            raise _unknown(id, found)
+            raise closed_or_unknown(id, found)
         return found
 
     def _deed(
@@ -373,7 +343,7 @@ class DeadLetterService:
             known = {letter.id: letter for letter in self.letters.named(ids)}
             for id in ids:
                 if id not in known or not known[id].is_unsettled:
-                    raise _unknown(id, known.get(id))
+                    raise closed_or_unknown(id, known.get(id))
             for at in range(0, len(ids), size):
                 with self._state.connection() as connection:
                     found = select_named(connection, ids[at : at + size], lock=True)
@@ -420,13 +390,3 @@ def _unsent(filter: LetterFilter) -> LetterFilter:
 def _nothing(connection: Connection, letters: Sequence[Letter]) -> None:
     """Of a deed that only Kafka is told of."""
     del connection, letters
-
-
-def _changed(id: str) -> SorbusError:
-    return SorbusError(f"{id} has changed meanwhile, so nothing was sent: look at it again, then edit it")
-
-
-def _unknown(id: str, closed: Letter | None = None) -> SorbusError:
-    if closed is not None:
-        return SorbusError(f"{id} is closed: it was {closed.state} at {closed.state_at:%Y-%m-%d %H:%M} UTC")
-    return SorbusError(f"no open dead letter is called {id!r}; see `sorbus dlq list`")

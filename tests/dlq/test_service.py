@@ -9,8 +9,9 @@ import pytest
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.deadletter import DeadLetter
+from sorbus.dlq.outcomes import Discarded
 from sorbus.dlq.requeue import send_back
-from sorbus.dlq.service import DeadLetterService, Discarded
+from sorbus.dlq.service import DeadLetterService
 from sorbus.dlq.store import LetterFilter
 from sorbus.errors import SorbusError, TransientError
 from sorbus.state.database import State
