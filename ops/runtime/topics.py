@@ -58,7 +58,8 @@ _STATUS = {
 _REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(DAY)}
 
 
-# Few and small: schemas, needed for as long as any event that one of them wrote, and what flows were told last.
+# Few and small: schemas, needed for as long as any event that one of them wrote, and what flows were told last, and
+# when they read last, needed for longer than any topic keeps deletes.
 _KEPT = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
 
 

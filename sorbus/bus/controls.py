@@ -1,4 +1,5 @@
-"""What people tell flows: to pause, and to deliver now. Two messages a flow, on a compacted topic.
+"""What people tell flows: to pause, and to deliver now. Two messages a flow, on a compacted topic, beside when each
+read last (`sorbus.bus.read_times`).
 
 They are two, so that a pause and a request to deliver, told at the same moment, don't undo each other.
 
@@ -27,6 +28,7 @@ from sorbus.bus.kafka import (
     topic_reader,
 )
 from sorbus.bus.names import Names
+from sorbus.bus.read_times import READ_BY
 from sorbus.bus.sending import Single, send
 from sorbus.calendar_limits import moment_of
 from sorbus.errors import SorbusError
@@ -158,6 +160,8 @@ class ControlReader:
 
     def _take(self, message: Message) -> None:
         key, value = bytes_of(message.key()).decode(errors="replace"), message.value()
+        if key.startswith(READ_BY):
+            return
         try:
             told = _AS_CONTROL.validate_json(value) if value else UNTOLD
         except ValidationError:  # from another release of Sorbus

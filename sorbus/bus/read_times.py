@@ -1,4 +1,4 @@
-"""When each flow last committed what it had read, kept on the status topic.
+"""When each flow last committed what it had read, kept on the controls topic, which forgets nothing.
 
 Kafka forgets a consumer group's offsets a week after its last member has left (`offsets.retention.minutes`), and with
 them how long a flow was away; what a topic has forgotten meanwhile must be known still.
@@ -17,6 +17,8 @@ from sorbus.bus.status import tell
 from sorbus.settings import Settings
 
 NOTED_EVERY = 3600.0
+READ_BY = "read by "
+"""Begins the keys of these messages."""
 
 
 class ReadTime:
@@ -24,7 +26,7 @@ class ReadTime:
 
     def __init__(self, settings: Settings, names: Names, flow: str) -> None:
         self._settings, self._names = settings, names
-        self._key = f"read by {flow}".encode()
+        self._key = f"{READ_BY}{flow}".encode()
         self._noted_at: float | None = None
 
     def note(self) -> None:
@@ -32,13 +34,14 @@ class ReadTime:
         now = time.monotonic()
         if self._noted_at is None or now - self._noted_at >= NOTED_EVERY:
             self._noted_at = now
-            tell(self._settings, self._names, self._key, json.dumps({"at": int(time.time())}).encode())
+            said = json.dumps({"at": int(time.time())}).encode()
+            tell(self._settings, self._names, self._names.controls, self._key, said)
 
     def last(self) -> float | None:
         """In seconds since 1970, an hour too early at most; None: never that is known. TransientError, AuthError."""
         reader = topic_reader(self._settings, "read-times", wait_ms=100)
         try:
-            partitions = all_partitions(reader, self._names.status, OFFSET_BEGINNING)
+            partitions = all_partitions(reader, self._names.controls, OFFSET_BEGINNING)
             found = [one.value() for one in read_to_end(reader, partitions) if bytes_of(one.key()) == self._key]
         finally:
             reader.close()

@@ -163,12 +163,12 @@ def reporting(settings: Settings, names: Names, process: str, health: Health) ->
         reporter.told.wait(_ENDING)
 
 
-def tell(settings: Settings, names: Names, key: bytes, value: bytes) -> None:
-    """Writes something else to the topic, if this process reports on it; soon, or not at all."""
+def tell(settings: Settings, names: Names, topic: str, key: bytes, value: bytes) -> None:
+    """Writes something else, to any topic, if this process reports its status; soon, or not at all."""
     with _writers_lock:
         writer = _writers.get(_writer_key(settings, names))
     if writer is not None:
-        writer.told.put((key, value))
+        writer.told.put((topic, key, value))
 
 
 class _Reporter:
@@ -236,7 +236,7 @@ class _Writer:
         self._reporters: list[_Reporter] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self.told: SimpleQueue[tuple[bytes, bytes]] = SimpleQueue()
+        self.told: SimpleQueue[tuple[str, bytes, bytes]] = SimpleQueue()
         self.users = 0
         self.thread = threading.Thread(target=self._run, name="status", daemon=True)
 
@@ -261,7 +261,7 @@ class _Writer:
             ended = [reporter for reporter in reporters if reporter.has_ended]
             for reporter in reporters:
                 if (report := reporter.due()) is not None:
-                    self._produce(producer, reporter.key.encode(), json.dumps(asdict(report)).encode())
+                    self._produce(producer, self._topic, reporter.key.encode(), json.dumps(asdict(report)).encode())
             while not self.told.empty():
                 self._produce(producer, *self.told.get())
             producer.poll(0)
@@ -276,9 +276,9 @@ class _Writer:
         with self._lock:
             return not self.users and not self._reporters
 
-    def _produce(self, producer: Producer, key: bytes, value: bytes) -> None:
+    def _produce(self, producer: Producer, topic: str, key: bytes, value: bytes) -> None:
         with contextlib.suppress(KafkaException, BufferError):
-            producer.produce(self._topic, value, key)
+            producer.produce(topic, value, key)
 
 
 _writers: dict[str, _Writer] = {}

@@ -10,8 +10,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from sorbus.bus.kafka import admin, base_config
+from sorbus.bus.kafka import admin, all_partitions, base_config, read_to_end, topic_reader
 from sorbus.bus.read_times import ReadTime
+from sorbus.bus.topic_settings import settings_of
 from sorbus.consumers import read_positions
 from sorbus.errors import LostPosition
 from sorbus.map.load import load_map
@@ -226,7 +227,7 @@ def test_offsets_that_kafka_has_forgotten_are_no_new_flow(line: Line, hours: int
         read_time = ReadTime(line.settings, line.names, FLOW)
         eventually(lambda: read_time.last() is not None, f"when it was read last:\n{process.told}")
     producer = Producer(base_config(line.settings, "test"))
-    producer.produce(line.names.status, json.dumps({"at": time.time() - 3600 * hours}), f"read by {FLOW}")
+    producer.produce(line.names.controls, json.dumps({"at": time.time() - 3600 * hours}), f"read by {FLOW}")
     assert producer.flush(20) == 0
     client, group = admin(line.settings), line.names.group(FLOW)
     eventually(lambda: forgotten(client, group), "a group without members")
@@ -236,6 +237,22 @@ def test_offsets_that_kafka_has_forgotten_are_no_new_flow(line: Line, hours: int
             line.until({str(id): "v2" for id in range(8)})
     else:
         assert "was not read for 0.1 days" in str(stopped(line))
+
+
+def test_when_a_flow_read_last_is_kept_where_nothing_is_deleted_by_time(line: Line) -> None:
+    """A topic that keeps messages for a week has forgotten it when a flow comes back after a month."""
+    with line.process() as process:
+        read_time = ReadTime(line.settings, line.names, FLOW)
+        line.publish(gadgets(range(1), 1))
+        eventually(lambda: read_time.last() is not None, f"when it was read last:\n{process.told}")
+    reader, noted = topic_reader(line.settings, "test"), set[str | None]()
+    for topic in (line.names.status, line.names.controls):
+        messages = list(read_to_end(reader, all_partitions(reader, topic)))
+        noted |= {one.topic() for one in messages if one.key() == f"read by {FLOW}".encode()}
+    reader.close()
+    assert {topic: settings_of(admin(line.settings), [topic])[topic]["cleanup.policy"] for topic in noted if topic} == {
+        line.names.controls: "compact"
+    }
 
 
 def forgotten(client: AdminClient, group: str) -> bool:
