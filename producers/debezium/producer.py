@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from sorbus.abilities import Resource
 from sorbus.bus.cluster import KafkaConnection
+from sorbus.bus.committed import read_until
 from sorbus.bus.registry import open_registry
 from sorbus.bus.topic_reader import ClusterTopics, Offsets, TopicMessage, TopicReader, why_lost
 from sorbus.connector import (
@@ -124,7 +125,7 @@ class DebeziumProducer:
         kept = self._cluster.deletes_kept(list(self._streams))
         for topic, found in facts.items():
             self._ids[topic], self._begins[topic] = found.id, list(found.begins)
-            self._offsets[topic], self._read_at[topic] = list(found.begins), [0.0] * len(found.begins)
+            self._offsets[topic], self._read_at[topic] = list(found.begins), [time.time()] * len(found.begins)
             for stream in self._streams[topic]:
                 self._deleted[stream.name] = [""] * len(found.begins)
             self._happened[topic] = [0] * len(found.begins)
@@ -221,7 +222,8 @@ class DebeziumProducer:
             self._reached[topic][stream.name][message.partition] = message.offset + 1
             if is_last:
                 self._offsets[topic][message.partition] = message.offset + 1
-                self._read_at[topic][message.partition] = message.at / 1e6
+                read_at = self._read_at[topic]
+                read_at[message.partition] = read_until(read_at[message.partition], message.at / 1e6)
             self._deleted[stream.name][message.partition] = digest(message.key) if is_delete else ""
             if gone is not None:
                 changes.append(gone)

@@ -10,6 +10,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
+from sorbus.bus.committed import read_until
 from sorbus.bus.kafka import offset_of, partition_of
 from sorbus.bus.topic_facts import TopicFacts
 from sorbus.bus.topic_reader import ClusterTopics, TopicReader, why_lost
@@ -36,7 +37,7 @@ class SourceTopic:
         self.begins: list[int] = []
         self.offsets: list[int] = []
         self._read_at: list[float] = []
-        """Of each partition, how late what was read is, in seconds since 1970; 0: not known."""
+        """Of each partition, how late what was read is (`read_until`); 0: not known."""
         self.has_grown = False
         """Whether it got more partitions since it was read: events of a record may be in two of them."""
         self._why_not = ""
@@ -49,7 +50,7 @@ class SourceTopic:
         facts = self._facts()
         why = "" if stored is None else self._why_lost(stored, facts, needs_all=self._needs_all)
         self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
-        self._read_at = [0.0] * len(facts.begins)
+        self._read_at = [time.time()] * len(facts.begins)
         if stored is not None and not why:
             before = cast("list[int]", stored["offsets"])
             self.has_grown = len(before) < len(self.offsets)
@@ -62,7 +63,7 @@ class SourceTopic:
         """Begins again with the oldest message."""
         facts = self._facts()
         self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
-        self._read_at = [0.0] * len(facts.begins)
+        self._read_at = [time.time()] * len(facts.begins)
         self.has_grown = False
         self._begin()
 
@@ -90,7 +91,7 @@ class SourceTopic:
             _, number = partition_of(message)
             self.offsets[number] = offset_of(message) + 1
             _, millis = message.timestamp()
-            self._read_at[number] = millis / 1000 if millis > 0 else 0.0
+            self._read_at[number] = read_until(self._read_at[number], millis / 1000)
             self._is_end_noted = False
         if self.is_at_end:
             self._note_end()
@@ -111,7 +112,7 @@ class SourceTopic:
             self.has_grown = True
             self.begins += more
             self.offsets += more
-            self._read_at += [0.0] * len(more)
+            self._read_at += [time.time()] * len(more)
             self._begin()
         return ""
 

@@ -44,6 +44,15 @@ def lost_since(place: CommittedPosition, facts: TopicFacts, partition: int, kept
     return _away(place.at, kept) if place.at and place.offset < end else None
 
 
+def read_until(before: float, written: float) -> float:
+    """How late a position is once a message is read that was `written` then, in seconds since 1970.
+
+    What comes after it was written later than that, and later than `before`: when all that there was had been read, or
+    when reading began. What was deleted before then had no older state to be read.
+    """
+    return max(before, min(written, time.time()))
+
+
 def forgotten_since(at: float | None, kept: float | None) -> str | None:
     """Likewise where Kafka has no offset any more, and the last one was committed then."""
     return _away(at, kept) if at else None

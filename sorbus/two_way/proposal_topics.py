@@ -10,6 +10,7 @@ from confluent_kafka import Message
 from pydantic import JsonValue
 
 from sorbus.avro.decode import Undecodable
+from sorbus.bus.committed import read_until
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.topic_reader import ClusterTopics, TopicReader, why_lost
 from sorbus.errors import LostPosition, PermanentError
@@ -63,8 +64,8 @@ class ProposalTopics:
         self._ids = {topic: found.id for topic, found in facts.items()}
         self._offsets = {topic: list(found.begins) for topic, found in facts.items()}
         self._first_ends = {topic: found.ends for topic, found in facts.items()}
-        self._read_at = {topic: [0.0] * len(found.begins) for topic, found in facts.items()}
-        """Topic -> how late what was read of each partition is, in seconds since 1970; 0: not known."""
+        self._read_at = {topic: [time.time()] * len(found.begins) for topic, found in facts.items()}
+        """Topic -> how late what was read of each partition is, `read_until`; 0: not known."""
         stored = cast("Mapping[str, Mapping[str, object]]", position.get("topics") or {})
         for topic, before in stored.items():
             if topic in self._offsets:
@@ -127,7 +128,7 @@ class ProposalTopics:
             self._is_end_stored = False
             topic, number = partition_of(message)
             self._offsets[topic][number] = offset_of(message) + 1
-            self._read_at[topic][number] = max(0.0, message.timestamp()[1] / 1000)
+            self._read_at[topic][number] = read_until(self._read_at[topic][number], message.timestamp()[1] / 1000)
             found.append(self._proposal(message, self._systems[topic]))
         return found
 
