@@ -14,8 +14,8 @@ from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
 _PATIENCE = 30.0
-_REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
-"""Of one message, whatever comes with it in its batch."""
+_REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
+"""Of one message, whatever comes with it in its batch; not its time, which is that of our clock."""
 
 
 class RecordOfTopic(NamedTuple):

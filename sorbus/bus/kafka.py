@@ -242,6 +242,8 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
     if error.code() in _FENCED:
         return TransientError(f"{doing}: another process has taken over from this producer", retry_after=30.0)
     fix = "; check that Kafka runs at the address in SORBUS_KAFKA" if error.code() in _AWAY else ""
+    if error.code() == KafkaError.INVALID_TIMESTAMP:  # all our messages have the time of our clock
+        fix = "; set this machine's clock, or that of Kafka's brokers: they differ by more than Kafka allows"
     return missing("kafka", TransientError(f"{doing}: Kafka: {error.str()}{fix}"))
 
 

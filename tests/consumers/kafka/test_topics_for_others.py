@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource, NewPartitions, NewTopic
 
 from sorbus.abilities import Erased
@@ -293,3 +295,31 @@ def test_what_was_written_before_a_field_came_is_no_difference(make_topic_line: 
     changed = line.writer.delivery("3", 1, named("three"))
     assert [one.action for one in now.preview_all([*deliveries, changed])] == ["nothing", "nothing", "create"]
     assert sorted(now.listed_links()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_clock_that_is_wrong_is_no_fault_of_the_records(
+    make_topic_line: MakeTopicLine, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Kafka 4 takes no message that is an hour ahead of its own clock (message.timestamp.after.max.ms)."""
+    ahead = [7200.0]
+
+    class Ahead:
+        def __init__(self, real: Producer) -> None:
+            self._real = real
+
+        def produce(self, *message: object, **more: object) -> None:
+            self._real.produce(*message, **more, timestamp=int(1000 * (time.time() + ahead[0])))  # type: ignore[arg-type]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._real, name)
+
+    real = topic_writer.idempotent_producer
+    monkeypatch.setattr(topic_writer, "idempotent_producer", lambda *given: Ahead(real(*given)))
+    line = make_topic_line()
+    with line.consuming(make=line.consumer) as running:
+        line.publish([(str(number), 1, named("one")) for number in range(count)])
+        eventually(lambda: "this machine's clock" in (running.health.waiting() or ""), "what is wrong")
+        ahead[0] = 0.0
+        eventually(lambda: len(line.written()) == count, "all messages, once the clock is right")
+    assert line.letters() == []
