@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, cast
 
 from psycopg.errors import UniqueViolation
@@ -29,7 +29,8 @@ class Link(NamedTuple):
     `version` is the last one applied and `sent` what was sent for it; for an intended link, those in progress.
     `sending`: field -> what updates may have sent since then, without a confirmed result.
     `key` is the idempotency key of the creation, `intended_at` when it was first tried. `accepted_at`: when the
-    application accepted it without naming the record; `accepted_as`: what it named instead, if anything.
+    application accepted it without naming the record; `accepted_as`: what it named instead, if anything. Both times are
+    by this machine's clock, which may differ from the database's.
     `external_id` of a deleted record: its former one.
     """
 
@@ -66,7 +67,7 @@ class Crosswalk:
         if not ids:
             return {}
         found = {}
-        for id, external_id, version, state, key, sent, intended_at, sending, *accepted in self._run(
+        for id, external_id, version, state, key, sent, intended, sending, accepted, accepted_as in self._run(
             "find", ids=list(ids)
         ):
             read = None if sent is None else from_text(cast("str", sent))
@@ -76,9 +77,10 @@ class Crosswalk:
                 cast("Literal['linked', 'intended', 'gone']", state),
                 cast("str", key),
                 read,
-                cast("datetime | None", intended_at),
+                _ago(cast("float | None", intended)),
                 {} if sending is None else from_text(cast("str", sending)),
-                *cast("tuple[datetime | None, str | None]", accepted),
+                _ago(cast("float | None", accepted)),
+                cast("str | None", accepted_as),
             )
         return found
 
@@ -248,3 +250,8 @@ def links_of(state: State, data_type: str, id: str) -> list[LinkState]:
     """What is known about a record in all systems. TransientError."""
     rows = state.run(statement("of_record"), {"data_type": data_type, "id": id})
     return [LinkState(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def _ago(seconds: float | None) -> datetime | None:
+    """When that was, by this machine's clock."""
+    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from sorbus.errors import PermanentError, TransientError
-from sorbus.identity.crosswalk import Crosswalk, Link
+from sorbus.identity.crosswalk import Crosswalk, Link, links_of
 from sorbus.identity.last_sent import from_text, to_text
 from sorbus.state.database import State
 
@@ -61,9 +61,11 @@ def test_an_intent_keeps_its_key_until_the_record_is_linked(crosswalk: Crosswalk
     key = crosswalk.intend("a", 1)
     first = crosswalk.find(["a"])["a"]
     assert (first.state, first.version, first.external_id, first.key) == ("intended", 1, None, key)
+    (noted,) = links_of(crosswalk._state, crosswalk.data_type, "a")
     assert crosswalk.intend("a", 2) == key
     again = crosswalk.find(["a"])["a"]
-    assert (again.version, again.intended_at) == (2, first.intended_at)
+    (later,) = links_of(crosswalk._state, crosswalk.data_type, "a")
+    assert (again.version, later.intended_at) == (2, noted.intended_at)
     crosswalk.link("a", "X1", 2, {"name": "n"})
     with pytest.raises(TransientError, match="linked meanwhile"):
         crosswalk.intend("a", 3)

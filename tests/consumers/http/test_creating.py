@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from copy import deepcopy
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import httpx
 import pytest
 
 from sorbus.connector import Delivery
+from sorbus.consumers.http import decide
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.errors import PermanentError, TransientError, Unfinished
 from sorbus.http_api.interface import Answer
 from sorbus.http_api.transport import HttpTransport
+from sorbus.identity import crosswalk
 from sorbus.identity.candidates import Candidates, Decision
 from tests.consumers.http.house import House, contact, event
 from tests.http_api.faulty import DESCRIBED
@@ -68,6 +71,28 @@ def test_a_search_that_lags_is_waited_for(house: House, way: str) -> None:
     house.faulty.settle = 1.0
     house.faulty.script("POST", "/contacts", "reset-after")
     house.deliver(consumer, event("c1", 1, contact("Ada")))
+    assert house.faulty.count("POST") == 1
+    assert len(house.there()) == 1
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("way", ["marker", "match"])
+def test_a_clock_that_differs_from_the_database_s_makes_no_record_twice(
+    house: House, way: str, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long ago a creation was begun is the database's to say: it has noted when."""
+
+    class Ours(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ours:
+            return super().now(tz) + timedelta(hours=hours)
+
+    for module in (crosswalk, decide):
+        monkeypatch.setattr(module, "datetime", Ours)
+    consumer = consumer_of(house, way)
+    house.faulty.settle = 1.0
+    house.faulty.script("POST", "/contacts", "reset-after")
+    settle(house, consumer, [event("c1", 1, contact("Ada"))])
     assert house.faulty.count("POST") == 1
     assert len(house.there()) == 1
 
