@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -38,6 +38,9 @@ class ReadPositions:
         self._read_time = read_time
         self._ids: dict[str, str] = {}
         self._unchecked: dict[Partition, CommittedPosition | None] = {}
+        self._moved: dict[Partition, tuple[int, float]] = {}
+        """The offset of each partition that was committed last, and since when it is that (monotonic seconds)."""
+        self._kept: dict[str, float] = {}
         self._compared_at = self._stamped_at = time.monotonic()
 
     def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -56,12 +59,17 @@ class ReadPositions:
         """Partitions that are another member's now."""
         for part in partitions:
             self._unchecked.pop((part.topic, part.partition), None)
+            self._moved.pop((part.topic, part.partition), None)
 
     def check(self) -> list[Partition]:
         """Compares what is new, and now and then the topics: the partitions to be read from their beginning.
 
         LostPosition where events are gone and the map doesn't say to reread. TransientError when Kafka can't be asked.
         """
+        for partition, (offset, since) in self._moved.items():
+            if self._is_late(partition):  # it was paused, or waited for its time or its target
+                at = time.time() - (time.monotonic() - since)
+                self._unchecked.setdefault(partition, CommittedPosition(offset, self._ids[partition[0]], at))
         if self._unchecked:
             return self._check_new()
         now = time.monotonic()
@@ -86,7 +94,10 @@ class ReadPositions:
 
     def stamped(self, partition: Partition, offset: int) -> TopicPartition:
         """An offset to be committed, with what `CommittedPosition` reads."""
-        said = {"topic": self._ids.get(partition[0], ""), "at": int(time.time())}
+        now = time.monotonic()
+        since = self._moved[partition][1] if self._is_late(partition) else now  # `check` is still to see it
+        self._moved[partition] = offset, since
+        said = {"topic": self._ids.get(partition[0], ""), "at": int(time.time() - (now - since))}
         return TopicPartition(*partition, offset, json.dumps(said, separators=(",", ":")))
 
     @property
@@ -100,26 +111,34 @@ class ReadPositions:
 
     def _check_new(self) -> list[Partition]:
         facts = topic_facts(self._admin, {topic for topic, _ in self._unchecked})
-        kept: Mapping[str, float] | None = None
+        self._kept |= deletes_kept(self._admin, facts)
         again = []
         for partition, place in list(self._unchecked.items()):
             topic, number = partition
             if topic not in facts:
                 continue  # it is still to be made
             self._ids[topic] = facts[topic].id
+            away = 0.0
             if place is not None:
-                kept = deletes_kept(self._admin, facts) if kept is None else kept
-                why = lost_since(place, facts[topic], number, kept.get(topic))
+                why = lost_since(place, facts[topic], number, self._kept.get(topic))
                 if why:
                     self._lost(partition, why)
                     again.append(partition)
+                elif place.at and place.offset < facts[topic].ends[number]:
+                    away = max(0.0, time.time() - place.at)
             elif topic == self._events and number == 0:
                 _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
-                kept = deletes_kept(self._admin, facts) if kept is None else kept
-                if why := forgotten_since(self._read_time.last(), kept.get(topic)):
+                if why := forgotten_since(self._read_time.last(), self._kept.get(topic)):
                     self._lost(partition, why)
+            self._moved[partition] = place.offset if place else 0, time.monotonic() - away
             del self._unchecked[partition]
         return again
+
+    def _is_late(self, partition: Partition) -> bool:
+        """Whether nothing was committed for longer than the topic keeps deletes."""
+        _, since = self._moved.get(partition, (0, 0.0))
+        kept = self._kept.get(partition[0])
+        return partition in self._moved and kept is not None and time.monotonic() - since > kept
 
     def _lost(self, partition: Partition, why: str) -> None:
         said = why.format(f"{partition[0]} (partition {partition[1]})")

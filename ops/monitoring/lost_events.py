@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from sorbus.bus.committed import CommittedPosition, lost_since
 from sorbus.bus.topic_facts import TopicFacts
@@ -38,9 +39,14 @@ def left_words(topics: Mapping[str, str], facts: Mapping[str, TopicFacts], left:
 
 
 def lost_words(
-    topics: Mapping[str, str], facts: Mapping[str, TopicFacts], places: Mapping[str, Mapping[Part, CommittedPosition]]
+    topics: Mapping[str, str],
+    facts: Mapping[str, TopicFacts],
+    places: Mapping[str, Mapping[Part, CommittedPosition]],
+    kept: Mapping[str, float] = MappingProxyType({}),
 ) -> list[str]:
-    """`topics`: data type -> its topic; `places`: flow -> what it has committed for its data type's topic."""
+    """`topics`: data type -> its topic; `places`: flow -> what it has committed for its data type's topic; `kept`:
+    topic -> the seconds for which it keeps deletes, where that is known.
+    """
     found = [
         f"{data_type}: topic {topic} isn't there, so nothing is published or delivered; run `sorbus apply`{_PAGE}"
         for data_type, topic in topics.items()
@@ -50,7 +56,7 @@ def lost_words(
         for (topic, partition), place in sorted(committed.items()):
             if topic not in facts or partition >= len(facts[topic].begins):
                 continue
-            why = lost_since(place, facts[topic], partition, None)
+            why = lost_since(place, facts[topic], partition, kept.get(topic))
             if why is not None:
                 said = why.format(f"{topic} (partition {partition})")
                 found.append(

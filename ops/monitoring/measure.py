@@ -19,6 +19,7 @@ from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
 from sorbus.bus.topic_facts import topic_facts
 from sorbus.bus.topic_ownership import Owned, owned
+from sorbus.bus.topic_settings import deletes_kept
 from sorbus.calendar_limits import moment_of
 from sorbus.history.volume import UnusualVolume
 from sorbus.http_api.limits.budgets import Budget
@@ -36,6 +37,8 @@ from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers
 from sorbus.settings import Settings
 
 _NONE = Open(0, 0.0)
+_LONG = 3600.0
+"""Seconds after which an offset is old enough to ask how long its topic keeps deletes."""
 D = TypeVar("D", bound=OpenDecisions)
 _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
 
@@ -266,8 +269,11 @@ class Watch:
             self._left = self._read_left()
             left = left_words(topics, facts, self._left)
         read = {flow.id: self._names.topic(flow.data_type) for flow in self._flows}
-        ended = ended_consumers(reports, self._clock())
-        return [*left, *lost_words(topics, facts, places), *without_offsets(read, facts, places, ended)]
+        now = self._clock()
+        ended = ended_consumers(reports, now)
+        is_long = any(place.at and now - place.at > _LONG for found in places.values() for place in found.values())
+        kept = deletes_kept(self._admin, facts) if is_long else {}
+        return [*left, *lost_words(topics, facts, places, kept), *without_offsets(read, facts, places, ended)]
 
     def _read_left(self) -> dict[str, Owned]:
         """Data type -> its topic as its owner's producer left it, where it ever ran."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from math import ceil
 from types import MappingProxyType
 
 import stamina
@@ -24,10 +26,13 @@ from sorbus.bus.topic_facts import partition_counts
 from sorbus.bus.topic_settings import COMPACTED, DAY, Overrides, overridden
 from sorbus.connector import Step
 from sorbus.errors import TransientError
-from sorbus.mapfile.model import Map
+from sorbus.mapfile.model import Flow, Map
 from sorbus.two_way.expand import KIND, proposals_of
 
 _TIMEOUT = 30.0
+_AWAY = int(COMPACTED["delete.retention.ms"])
+"""Milliseconds that a flow may be away, in addition to how long its timing makes it wait."""
+_STEP = 30 * DAY
 # What happened within the last day can still be traced and replayed change by change.
 _EVENTS = {**COMPACTED, "min.compaction.lag.ms": str(DAY)}
 # What systems show is merged step by step: a delivery must not take the place of a change that it came over before both
@@ -36,7 +41,6 @@ _PROPOSALS = {**_EVENTS, "min.compaction.lag.ms": COMPACTED["max.compaction.lag.
 _POSITIONS = {**COMPACTED, "segment.ms": str(DAY // 24), "min.cleanable.dirty.ratio": "0.1"}
 _REQUEUED = {
     "cleanup.policy": "delete",
-    "retention.ms": str(30 * DAY),
     "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
 }
 # A producer that was away for longer finds by polling what these notices said.
@@ -93,7 +97,7 @@ def _overridden(topic: Topic, overrides: Overrides) -> Topic:
 
 
 def _topics_of(company: Map) -> list[Topic]:
-    names = Names(company.topic_prefix)
+    names, waits = Names(company.topic_prefix), {flow.id: _waits(company, flow) for flow in company.flows if flow.runs}
     wanted = [Topic(names.positions, 1, _POSITIONS), Topic(names.requests, 1, _REQUESTS, is_keyed=False)]
     wanted.append(Topic(names.schemas, 1, _KEPT, is_keyed=False))
     wanted.append(Topic(names.status, 1, _STATUS, is_keyed=False))
@@ -101,10 +105,13 @@ def _topics_of(company: Map) -> list[Topic]:
     shown = _shown(company)
     for name, data_type in company.data_types.items():
         may_differ = data_type.partitions is None
-        config = _PROPOSALS if name in shown else _EVENTS
+        longest = max((waits[flow.id] for flow in company.flows if flow.runs and flow.data_type == name), default=0)
+        config = {**(_PROPOSALS if name in shown else _EVENTS), "delete.retention.ms": str(_AWAY + longest)}
         wanted.append(Topic(names.topic(name), data_type.partitions or 1, config, may_differ=may_differ))
         wanted.append(Topic(names.dead_letters(name), 1, COMPACTED))
-    wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
+    for flow, wait in waits.items():
+        requeued = {**_REQUEUED, "retention.ms": str(_AWAY + wait)}
+        wanted.append(Topic(names.requeue(flow), 1, requeued, is_keyed=False))
     for system in with_inbox(company):
         config = _RECORDS if company.systems[system].kind == "webhook" else _INBOX
         wanted.append(Topic(names.inbox(system), 1, config, is_keyed=False, may_differ=True))
@@ -116,6 +123,15 @@ def _shown(company: Map) -> set[str]:
     merged = [name for name in company.data_types if (owner := company.systems.get(company.owner_of(name))) is not None
               and owner.kind == KIND]  # fmt: skip
     return {proposals_of(name, system) for name in merged for system in company.systems}
+
+
+def _waits(company: Map, flow: Flow) -> int:
+    """Milliseconds that a flow's timing lets events wait: none up to a week, else in steps that no holiday moves."""
+    try:
+        longest = 1000 * company.times(flow).timing.longest_pause(datetime.now(UTC))
+    except ValueError:  # `map check` names it
+        return 0
+    return 0 if longest <= 7 * DAY else ceil(longest / _STEP) * _STEP
 
 
 def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from sorbus.bus import committed as committed_offsets
 from sorbus.bus.kafka import admin, all_partitions, base_config, read_to_end, topic_reader
 from sorbus.bus.read_times import ReadTime
 from sorbus.bus.topic_settings import settings_of
@@ -61,7 +62,7 @@ def committed(line: Line) -> dict[int, tuple[int, float]]:
     consumer = Consumer({**base_config(line.settings, "test"), "group.id": line.names.group(FLOW)})
     try:
         parts = consumer.committed([TopicPartition(line.topic, part) for part in (0, 1)], timeout=20)
-        return {part.partition: (part.offset or 0, json.loads(part.metadata or "{}")["at"]) for part in parts}
+        return {part.partition: (part.offset or 0, json.loads(part.metadata or "{}").get("at", 0)) for part in parts}
     finally:
         consumer.close()
 
@@ -192,6 +193,48 @@ def test_a_batch_in_hand_while_its_target_is_away_for_hours_stays_uncommitted(
             running.stop()
     with line.consuming():
         line.until({str(id): "v2" for id in range(3)})
+
+
+class Later:
+    """Clocks that can be set forward, as by waiting."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.seconds
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.seconds
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_a_flow_that_waits_for_longer_than_deletes_are_kept_is_told_of_them_while_it_runs(
+    line: Line, monkeypatch: pytest.MonkeyPatch, *, unread: bool
+) -> None:
+    """Its target was away, or it was paused, for a month."""
+    later = Later()
+    for module in (read_positions, committed_offsets):
+        monkeypatch.setattr(module, "time", later)
+    with line.consuming() as running:
+        line.publish(gadgets(range(3), 1))
+        line.until({str(id): "v1" for id in range(3)})
+        with down(line):
+            line.publish(gadgets(range(3), 2))
+            eventually(running.health.waiting, "the target's absence")
+            later.seconds = 31 * 86_400.0
+            if unread:
+                line.publish([("0", 3, None)])
+        if not unread:
+            moment = time.time() + 30 * 86_400
+            eventually(lambda: all(at > moment for _, at in committed(line).values()), "new commits")
+            line.publish(gadgets(range(3), 3))
+            line.until({str(id): "v3" for id in range(3)})
+            return
+        running.thread.join(40)
+        assert not running.thread.is_alive(), "it goes on, though deletes may be lost"
+        error, running.error = running.error, None
+    assert "was not read for 31.0 days" in str(error)
 
 
 def test_an_idle_groups_offsets_are_committed_again_only_where_nothing_waits(

@@ -13,8 +13,10 @@ from sorbus.bus.topic_ownership import TOPICS_KEY, Owned
 from sorbus.ops.monitoring.build_monitor import open_watch
 from sorbus.ops.monitoring.lost_events import lost_words
 from sorbus.ops.runtime.topics import plan_topics, topics_of
-from tests.consumers.line import Line, eventually, named
+from tests.consumers.line import FLOW, Line, eventually, named
 from tests.consumers.plugin import line, make_line
+from tests.consumers.test_read_positions import a_day_ago, commit
+from tests.topics import set_topic
 
 __all__ = ["line", "make_line"]
 
@@ -36,6 +38,24 @@ def test_unread_events_that_are_gone_are_said(place: CommittedPosition, words: s
     said = lost_words({"order": TOPIC}, FACTS, {"order-to-books": {(TOPIC, 0): place}})
     assert bool(said) == (words is not None)
     assert all(words in one and one.startswith("order-to-books: ") for one in said if words)
+
+
+def test_a_flow_that_was_away_for_longer_than_deletes_are_kept_is_said(line: Line) -> None:
+    """Nothing that its target lacks is missing from the topic's offsets: compaction has removed it."""
+    line.publish([(f"g{n}", 1, named("v1")) for n in range(4)])
+    with line.consuming():
+        eventually(lambda: len(line.rows()) == 4, "the first events")
+    line.publish([(f"g{n}", 2, named("v2")) for n in range(4)])
+    commit(line, a_day_ago)
+    eyes = open_watch(line.loaded, line.settings, ())
+    try:
+        assert eyes.measure().lost == ()
+        set_topic(line.settings, line.topic, delete_retention_ms="3600000")
+        [said, *_] = eventually(lambda: eyes.measure().lost, "what the flow has lost")
+    finally:
+        eyes.close()
+    assert said.startswith(f"{FLOW}: {line.topic} (partition ")
+    assert "was not read for 1.0 days" in said
 
 
 def test_status_says_that_a_topic_is_gone_and_that_it_was_made_again(line: Line) -> None:

@@ -257,3 +257,33 @@ def test_plan_refuses_a_map_with_findings(sorbus: Sorbus, tmp_path: Path) -> Non
     done = sorbus("--map", str(file), "plan")
     assert done.exit_code == 1
     assert f"{file}:3" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("timing", "days"),
+    [
+        ("real-time", 30),
+        ("weekdays at 09:00", 30),
+        ("Monday at 06:00", 30),
+        ("every 14d", 60),
+        ("last working day of the month at 18:00", 90),
+        ("third working day of the quarter", 150),
+        ("every 366d", 420),
+    ],
+)
+def test_deletes_are_kept_for_a_month_longer_than_the_timing_lets_them_wait(timing: str, days: int) -> None:
+    """And so are requeued letters: else a flow that delivers each quarter loses what it has to deliver."""
+    company = Map.model_validate(
+        {
+            "systems": {"a": {"kind": "postgres"}, "b": {"kind": "postgres"}},
+            "data_types": {"order": {"system_of_record": "a"}, "other": {"system_of_record": "a"}},
+            "flows": [{"data_type": "order", "to": "b", "timing": timing}, {"data_type": "other", "to": "b"}],
+        }
+    )
+    kept = {
+        topic.name.rpartition("sorbus.")[2]: int(topic.config[name]) / 86_400_000
+        for topic in topics_of(company)
+        for name in ("delete.retention.ms", "retention.ms")
+        if name in topic.config and topic.name.endswith(("order", "other", "requeue"))
+    }
+    assert kept == {"order": days, "order-to-b.requeue": days, "other": 30, "other-to-b.requeue": 30}
