@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Literal, NoReturn
 
 from pydantic import BaseModel
@@ -184,16 +185,17 @@ class WebhookConsumer:
         """
         assert self._rounds is not None
         given = {answer.verdict: answer for _, answer in answered}
+        began = min((answer.at for _, answer in answered), default=datetime.now(UTC))
         is_well = self._rounds.is_well
         stops = (Verdict.AWAY, Verdict.BUSY, *(() if is_well else (Verdict.GONE, Verdict.UNAUTHORIZED)))
         for verdict in stops:
             if verdict in given:
-                self._raise(given[verdict])
+                self._raise(given[verdict], began)
         failed = [(one, answer) for one, answer in answered if answer.verdict is Verdict.FAILED]
         if is_well:
             self._log.note_failing([one.id for one, _ in failed])
         elif unknown := [answer for one, answer in failed if one.id not in failing]:
-            self._raise(unknown[0])
+            self._raise(unknown[0], began)
         return [
             RejectedDelivery(one.place, self._refusal(one, answer))
             for one, answer in answered
@@ -216,13 +218,13 @@ class WebhookConsumer:
             refused=refused,
         )
 
-    def _raise(self, answer: PostAnswer) -> NoReturn:
+    def _raise(self, answer: PostAnswer, began: datetime) -> NoReturn:
         flow = self._flow.flow.id
         if answer.verdict is Verdict.UNAUTHORIZED:
             error = AuthError(f"{flow}: {answer.words}")
             error.status = answer.status
             raise error
-        failing = self._log.failed()
+        failing = self._log.failed(began)
         if answer.verdict is Verdict.GONE or failing.seconds >= self._options.pause_after.total_seconds():
             self._log.start_over()
             since = (

@@ -26,9 +26,18 @@ select %(flow)s, %(data_type)s, * from unnest(%(ats)s::timestamptz[], %(ids)s::t
     %(messages)s::text[], %(statuses)s::int[], %(outcomes)s::text[], %(seconds)s::real[])
 """
 _FORGET = "delete from webhook_attempt where flow = %(flow)s and at < now() - interval '30 days'"
+# Tries are an hour apart at most: what is longer is quiet, paused, or the process was stopped, and nobody tried.
 _FAILED = """
 insert into webhook_endpoint (flow, failing_since, failures) values (%(flow)s, now(), 1)
-on conflict (flow) do update set failures = webhook_endpoint.failures + 1
+on conflict (flow) do update set
+    failures = webhook_endpoint.failures + 1,
+    failing_since = webhook_endpoint.failing_since + (
+        select case when g.gap > interval '2 hours' then g.gap else interval '0' end
+        from (
+            select %(began)s - greatest(webhook_endpoint.failing_since, max(a.at)) as gap
+            from webhook_attempt a where a.flow = %(flow)s and a.at < %(began)s
+        ) as g
+    )
 returning extract(epoch from now() - failing_since)::float8, failures
 """
 _FAILING = "select id from webhook_failing where flow = %(flow)s and id = any(%(ids)s)"
@@ -53,7 +62,7 @@ class PostAttempt(NamedTuple):
 
 
 class FailingEndpoint(NamedTuple):
-    """How long nothing was accepted, in seconds, and how often in a row."""
+    """For how long tries were in vain, in seconds, and how often in a row."""
 
     seconds: float
     failures: int
@@ -101,10 +110,10 @@ class PostLog:
             if is_well:
                 connection.execute(_WELL, of)
 
-    def failed(self) -> FailingEndpoint:
-        """Counts one more failure of the endpoint."""
+    def failed(self, began: datetime) -> FailingEndpoint:
+        """Counts one more failure of the endpoint; the posts that failed now `began` then."""
         with self._state.connection() as connection:
-            row = connection.execute(_FAILED, {"flow": self._flow}).fetchone()
+            row = connection.execute(_FAILED, {"flow": self._flow, "began": began}).fetchone()
         assert row is not None
         return FailingEndpoint(cast("float", row[0]), cast("int", row[1]))
 

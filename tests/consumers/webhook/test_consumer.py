@@ -142,12 +142,40 @@ def test_after_days_without_success_the_flow_is_to_pause_and_starts_over_when_re
     sender.statuses({"a": 500})
     with pytest.raises(Undecided):
         sender.names(1, {"1": "a"})
-    with State.of("").connection() as connection:
-        connection.execute("update webhook_endpoint set failing_since = failing_since - interval '3 days 1 minute'")
+    failed_for(sender, "3 days 1 minute", every="50 minutes")
     with pytest.raises(PauseFlow, match=r"nothing was accepted for 3\.0 days"):
         sender.names(1, {"1": "a"})
     with pytest.raises(Undecided):
         sender.names(1, {"1": "a"})
+
+
+def test_days_in_which_nobody_tried_pause_no_flow(sender: Sender, database: str) -> None:
+    """The process was stopped, the flow paused, or it was quiet: two failures are no days of them."""
+    sender.statuses({"a": 500})
+    for days in (4, 5, 60):
+        with pytest.raises(Undecided):
+            sender.names(1, {"1": "a"})
+        with State.of("").connection() as connection:
+            connection.execute(f"update webhook_endpoint set failing_since = failing_since - interval '{days} days'")
+            connection.execute(f"update webhook_attempt set at = at - interval '{days} days'")
+    for _ in range(3):
+        with pytest.raises(Undecided):
+            sender.names(1, {"1": "a"})
+    failed_for(sender, "3 days 1 minute", every="50 minutes")
+    with pytest.raises(PauseFlow, match=r"nothing was accepted for 3\.0 days"):
+        sender.names(1, {"1": "a"})
+
+
+def failed_for(sender: Sender, length: str, *, every: str) -> None:
+    """As if its endpoint had failed for so long, tried again and again."""
+    with State.of("").connection() as connection:
+        connection.execute("update webhook_endpoint set failing_since = now() - %s::interval", [length])
+        connection.execute(
+            "insert into webhook_attempt (flow, data_type, at, id, version, message, outcome, seconds)"
+            " select %s, %s, at, '1', 1, '', 'failed', 0"
+            " from generate_series(now() - %s::interval, now(), %s::interval) as at",
+            [sender.flow.flow.id, NAME, length, every],
+        )
 
 
 def test_a_first_record_at_fault_doesn_t_keep_the_others_from_their_turn(sender: Sender) -> None:
