@@ -16,7 +16,7 @@ from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 
 _STILL_COUNTS = 600.0
-"""Seconds: a request to deliver at once that was made so long before the process started."""
+"""Seconds: a request to deliver at once that was made so long before the process started, or so much ahead of that."""
 _STRAGGLERS = timedelta(seconds=90)
 """After a run: Kafka shows what was written before it, in a transaction that was still open, a minute later at most."""
 _log = logging.getLogger(__name__)
@@ -175,7 +175,8 @@ class DeliverySchedule:
             return
         before, self._heard = self._heard, self._told.sync_at
         # A new request is known by its being another one: clocks of those who ask differ.
-        if self._heard and (self._heard > self._began - _STILL_COUNTS if before is None else self._heard != before):
+        is_recent = abs(self._heard - self._began) < _STILL_COUNTS  # not in years either: a clock was wrong then
+        if self._heard and (is_recent if before is None else self._heard != before):
             self._due, self._is_asked = now, True
             self._member.forget_drained()
 

@@ -89,6 +89,23 @@ def test_each_request_to_deliver_now_is_heard_whatever_the_clock_of_who_asks(
             eventually(lambda: one.seen()[2] == 0, "the end of what was asked for")
 
 
+def test_a_request_by_a_clock_that_was_ahead_is_not_met_again_at_each_start(
+    make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else quiet hours and timings count for nothing until that clock's time has come."""
+    line, clock = quiet_line(make_line), time.time
+    monkeypatch.setattr(OTHERS_CLOCK, SimpleNamespace(time=lambda: clock() + 365 * 86_400))
+    line.sorbus("sync", FLOW)
+    with simulated(line, 1) as one:
+        one.set(RUN)
+        one.publish(1)
+        one.start()
+        one.settle(4)
+        assert line.rows() == {}
+        one.set(RUN + 3600 * SECOND)
+        line.until({"g0": "G0"})
+
+
 def test_a_pause_ends_what_was_asked_for_before_it(make_line: MakeLine) -> None:
     line = quiet_line(make_line)
     line.sorbus("sync", FLOW)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from sorbus.history.store import HistoryStore, HistoryWindow, RunName
+from sorbus.mapfile.model import Map
 from sorbus.ops.history.timeline import BARS, WIDTH, read_timeline
 from sorbus.ops.monitoring.volumes import volumes
 from sorbus.state.database import State, close_states
@@ -83,3 +85,20 @@ def test_a_flow_far_from_its_usual_is_measured_from_what_was_recorded(
     assert volumes(line.loaded.map, has_state=True)() == ()
     assert volumes(line.loaded.map, has_state=False)() == ()
     close_states()
+
+
+def test_what_is_usual_is_asked_again_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was a year ahead for a moment must not end it for a year."""
+    asked, turn = list[float](), 0
+    clocks = SimpleNamespace(time=lambda: 2e9 - 365 * 86_400 * turn, monotonic=lambda: 301.0 * turn)
+    monkeypatch.setattr("sorbus.ops.monitoring.volumes.time", clocks)
+
+    def read_hours(_: State, since: float) -> dict[tuple[str, str, str], dict[int, float]]:
+        asked.append(since)
+        return {}
+
+    monkeypatch.setattr("sorbus.ops.monitoring.volumes.read_hours", read_hours)
+    ask = volumes(Map.model_validate({"systems": {}, "data_types": {}, "flows": []}), has_state=True)
+    for turn in range(3):  # noqa: B007 - the clocks show it
+        assert ask() == ()
+    assert len(asked) == 3
