@@ -174,7 +174,7 @@ class GroupMember:
 
     def restart(self, partitions: Collection[Partition]) -> None:
         """Events were lost: what the topic holds is read again from its beginning."""
-        self._prefetch.drop(partitions)
+        self._prefetch.drop(dict.fromkeys(partitions, 0))
         for partition in self._assignment().intersection(partitions):
             self._offsets.pop(partition, None)
             self._reached.pop(partition, None)
@@ -242,7 +242,7 @@ class GroupMember:
         self._prefetch.wait_to_move()
         self.commit(wait=True)
         gone = {(part.topic, part.partition) for part in partitions}
-        self._prefetch.drop(gone)
+        self._prefetch.drop(dict.fromkeys(gone, 0))
         self._drained -= gone
         for partition in gone:
             self._reached.pop(partition, None)
@@ -251,7 +251,7 @@ class GroupMember:
 
     def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         self._prefetch.wait_to_move()
-        self._prefetch.drop({(part.topic, part.partition) for part in partitions})
+        self._prefetch.drop({(part.topic, part.partition): 0 for part in partitions})
         for part in partitions:
             self._offsets.pop((part.topic, part.partition), None)
             self._reached.pop((part.topic, part.partition), None)
@@ -283,6 +283,7 @@ class GroupMember:
                 self._ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
                 self.restart([self._positions.fell_behind(partition_of(message))])
+        self._prefetch.drop(firsts)  # what was fetched behind them comes again after them
         assigned = self._assignment()
         for partition, offset in firsts.items():
             self._ends.pop(partition, None)

@@ -7,8 +7,9 @@ it does without a prefetch: by then, what the next owner of a partition reads on
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import Message
 
@@ -18,6 +19,7 @@ WORTHWHILE = 500
 """Events of a batch from which the next one is fetched meanwhile: a thread costs more than a small batch."""
 _MOST_BYTES = 8_000_000
 _SLICE = 0.005
+_log = logging.getLogger(__name__)
 
 
 class Prefetch:
@@ -36,10 +38,16 @@ class Prefetch:
         if self._thread is None and len(self._found) < most:
             self._may_move.clear()
             logged_as = contextvars.copy_context()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=logged_as.run, args=(self._fetch, most, on_full), name="prefetch", daemon=True
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the process may have no more of them: it works without
+                self._may_move.set()
+                _log.debug("nothing is fetched ahead: %s", error)
+                return
+            self._thread = thread
 
     def end(self) -> None:
         """Lets partitions move, and returns when nothing is being fetched. Does nothing in its own thread."""
@@ -63,10 +71,13 @@ class Prefetch:
         found, self._found = self._found[:count], self._found[count:]
         return found
 
-    def drop(self, partitions: Collection[Partition]) -> None:
-        """Forgets what was fetched of partitions that are another member's now, or are read again."""
+    def drop(self, since: Mapping[Partition, int]) -> None:
+        """Forgets what was fetched of partitions that are another member's now, or are read again, from an offset on."""
         self.end()
-        self._found = [message for message in self._found if partition_of(message) not in partitions]
+        self._found = [
+            one for one in self._found
+            if (first := since.get(partition_of(one))) is None or (one.offset() or 0) < first  # an error may have none
+        ]  # fmt: skip
 
     def _fetch(self, most: int, on_full: Callable[[Sequence[Message]], None]) -> None:
         size = 0

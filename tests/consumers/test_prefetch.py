@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from confluent_kafka import ConsumerGroupState, Message
 
-from sorbus.bus.kafka import admin
+from sorbus.bus.kafka import admin, offset_of, partition_of
 from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.consumers import loop, prefetch
 from sorbus.consumers.group_member import GroupMember
@@ -96,6 +96,39 @@ def test_what_was_fetched_of_partitions_that_moved_is_left_to_their_next_owner(
             eventually(lambda: second.poll(1) is not None and moving.is_set(), "the move")
             found = [one for one in first.poll(1000) if one.error() is None]
             assert {one.partition() for one in found} == _mine(first, line) != {0, 1}
+
+
+def test_messages_that_are_read_again_come_before_what_was_fetched_behind_them(line: Line) -> None:
+    """Quiet hours begin, and the target takes fewer at a time than when the next were fetched."""
+    with member(line) as first:
+        eventually(lambda: first.poll(1) is not None and _mine(first, line) == {0, 1}, "all partitions")
+        line.publish((f"g{n}", 1, named("x")) for n in range(200))
+        fetched = first._prefetch
+        first.prefetch(1000, lambda _: None)
+        eventually(lambda: len([one for one in fetched._found if one.error() is None]) == 200, "events")
+        early = first.poll(100)
+        first.rewind(early)
+        found: dict[int, list[int]] = {0: [], 1: []}
+
+        def again() -> bool:
+            for one in first.poll(1000):
+                if one.error() is None:
+                    found[partition_of(one)[1]].append(offset_of(one))
+            return sum(map(len, found.values())) >= 200
+
+        eventually(again, "the events again")
+        assert all(offsets == list(range(len(offsets))) for offsets in found.values())
+
+
+def test_a_process_that_may_begin_no_thread_works_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    fetched = Prefetch(lambda _most, _seconds: [])
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    fetched.begin(10, lambda _: None)
+    fetched.wait_to_move()
+    assert fetched.take() == []
 
 
 def _mine(member: GroupMember, line: Line) -> set[int]:
