@@ -72,7 +72,7 @@ class Prefetch:
         return found
 
     def drop(self, since: Mapping[Partition, int]) -> None:
-        """Forgets what was fetched of partitions that are another member's now, or are read again, from an offset on."""
+        """Forgets what was fetched of partitions from an offset on: they are another member's now, or read again."""
         self.end()
         self._found = [
             one for one in self._found
