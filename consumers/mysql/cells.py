@@ -107,10 +107,10 @@ def _float(column: MysqlColumn, value: object) -> object:
         raise ValueError(f"it has more than the {column.places} decimal places that {column.native} keeps: {_NARROW}")
     if column.type == "float":
         try:
-            kept = shortest_float(_single.unpack(_single.pack(number))[0])
+            kept = _single.unpack(_single.pack(number))[0]
         except OverflowError:
             kept = float("inf")
-        if kept != number:
+        if number not in (kept, shortest_float(kept)):
             raise ValueError(f"it has more digits than {column.native} keeps: {_NARROW}")
     return number
 

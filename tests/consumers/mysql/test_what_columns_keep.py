@@ -9,7 +9,7 @@ from decimal import Decimal
 from sorbus.consumers.mysql.cells import cell_maker
 from sorbus.mysql.catalog import read_mysql_table
 from sorbus.mysql.connection import MysqlConnection, Session
-from sorbus.mysql.text_values import read_expression, value_maker
+from sorbus.mysql.text_values import read_expression, shortest_float, value_maker
 from tests.mariadb import Mariadb
 
 MOMENT = datetime(2024, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -17,7 +17,7 @@ KEPT: dict[str, list[object]] = {
     "tinyint": [0, -128, True],
     "bigint unsigned": [2**64 - 1, Decimal(5)],
     "decimal(6,2)": [Decimal("1234.5"), 7, "3.10", Decimal("-0.01")],
-    "float": [0.1, 1.5, 16777216.0],
+    "float": [0.1, 1.5, 16777216.0, 0.10000000149011612],
     "double": [0.1, 1e300, Decimal("0.5"), 3],
     "double(8,2)": [1.25, 3, -0.5],
     "date": [date(2024, 2, 29), "2024-02-29"],
@@ -114,4 +114,6 @@ def same(found: object, value: object, cell: object) -> bool:
         return found == cell
     if isinstance(found, Decimal | int | float) and not isinstance(value, float):
         return Decimal(str(found)) == Decimal(str(int(value) if isinstance(value, bool) else value))
+    if isinstance(value, float):
+        return found in (value, shortest_float(value))
     return found == value or str(found) == value
