@@ -62,7 +62,9 @@ class Mariadb:
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [server, "--no-defaults", self._user, f"--datadir={self.folder / 'data'}", f"--port={self.port}",
-                 f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}", *_OPTIONS, *options],
+                 f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}",
+                 f"--tmpdir={self.folder}",  # another server that begins deletes what it finds in one that they share
+                 *_OPTIONS, *options],
                 stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + _WITHIN
