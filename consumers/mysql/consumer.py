@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel, JsonValue
 
@@ -238,15 +238,24 @@ class MysqlConsumer(MysqlDiscovery):
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
         """The record's row as it is now. TransientError, AuthError."""
         with target_errors(f"reading {id} in {self._flow.system.name}"):
-            return self._look(id)
+            return self._look(id) if self._may_have(id) else None
+
+    def _may_have(self, id: str) -> bool:
+        """Whether a row may be this record's: its key column keeps the id, and takes it for no other row's."""
+        _, rows, writing = self._opened()
+        try:
+            return not writing.is_anothers(rows.key_of(id))
+        except PermanentError:
+            return False
+        except MysqlEngine.error as error:
+            if about_error(error) is About.RECORD:
+                return False
+            raise
 
     def _look(self, id: str) -> Mapping[str, JsonValue] | None:
         session, rows, _ = self._opened()
         names = list(self._tables[""].columns)
-        try:
-            key = rows.key_of(id)
-        except PermanentError:
-            return None
+        key = rows.key_of(id)
         found = session.query(
             f"select {', '.join(map(quoted, names))} from {self._tables[''].sql} where"  # noqa: S608 - quoted
             f" {quoted(self._options.key)} = %s",
@@ -275,7 +284,13 @@ class MysqlConsumer(MysqlDiscovery):
         session, rows, _ = self._opened()
         parts = target_parts(self._flow)
         with target_errors(f"erasing in {self._flow.system.name}"):
-            return erase_rows(session, self._flow, self._tables, parts, rows.key_of(id), dry_run=dry_run)
+            if not self._may_have(id):
+                return Erased(0)
+            keys: dict[str, object] = {}
+            for part in self._tables:
+                with suppress(PermanentError):  # no item can be this record's
+                    keys[part] = rows.key_of(id, part)
+            return erase_rows(session, self._flow, self._tables, parts, keys, dry_run=dry_run)
 
     def _opened(self) -> tuple[Session, RecordRows, MysqlWriting]:
         """TransientError when there is no connection (not opened, or it was lost)."""

@@ -16,14 +16,24 @@ from sorbus.privacy.mask import personal_names
 
 
 def erase_rows(
-    session: Session, flow: BoundFlow, tables: Mapping[str, MysqlTable], parts: Parts, key: object, *, dry_run: bool
+    session: Session,
+    flow: BoundFlow,
+    tables: Mapping[str, MysqlTable],
+    parts: Parts,
+    keys: Mapping[str, object],
+    *,
+    dry_run: bool,
 ) -> Erased:
-    """Blanks what soft or ignored deletes leave: null, or empty text where null isn't allowed. pymysql.Error."""
+    """Blanks what soft or ignored deletes leave: null, or empty text where null isn't allowed. pymysql.Error.
+
+    `keys`: what names the record in each part's table.
+    """
     options = flow.options
     assert isinstance(options, MysqlTarget)
     personal, rows, left = personal_names(flow.schema.fields), 0, list[str]()
     with MysqlEngine(session).transaction(force_rollback=dry_run):
-        for part, table in tables.items():
+        for part, key in keys.items():
+            table = tables[part]
             by = quoted(options.children[part].parent if part else options.key)
             count = int(session.value(f"select count(*) from {table.sql} where {by} = %s", [key]) or 0)  # noqa: S608
             if not count:

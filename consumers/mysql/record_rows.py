@@ -15,7 +15,8 @@ from sorbus.errors import MustWait, PermanentError
 from sorbus.mapping.assign import Assignment, Parts
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.rule import RuleError
-from sorbus.mysql.catalog import MysqlTable
+from sorbus.mysql.catalog import MysqlColumn, MysqlTable
+from sorbus.mysql.text_values import BINARY_TYPES
 from sorbus.waiting.complete import lacking
 
 _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, RuleError)
@@ -57,10 +58,13 @@ class RecordRows:
             if one.rule is not None and tables[""].columns[one.into].required and flow.flow.on_incomplete != "pass"
         }  # fmt: skip
         self._lists: dict[str, list[Assignment]] = {}
+        self._parents: dict[str, tuple[MysqlColumn, Callable[[object], object]]] = {}
         self._list_cells: dict[str, dict[str, Callable[[object], object]]] = {}
         for name, child in options.children.items():
             head = [child.parent, *([child.position] if child.position else [])]
             table = tables[name]
+            parent = table.columns[child.parent]
+            self._parents[name] = parent, cell_maker(parent, zone)
             self._lists[name] = [one for one in parts.get(name, ()) if one.into not in head and is_in_table(one, table)]
             self.columns[name] = [*head, *(one.into for one in self._lists[name])]
             self._list_cells[name] = {one.into: cell_maker(table.columns[one.into], zone) for one in self._lists[name]}
@@ -77,7 +81,8 @@ class RecordRows:
         except UnicodeDecodeError as error:
             raise PermanentError(f"the id is not text in UTF-8: {error}", reason="undecodable") from error
         if delivery.deleted:
-            self.key_of(id)
+            for part in ("", *self._lists):
+                self.key_of(id, part)
             return MysqlRow(place, delivery, id, None, {})
         record = self._decoded(delivery, id)
         values = [self.key_of(id), *(self._value(one, record, self._cells[one.into]) for one in self._own)]
@@ -104,8 +109,18 @@ class RecordRows:
             raise PermanentError(told, reason="undecodable")
         return {**self._defaults, "id": id, **record}
 
-    def key_of(self, id: str) -> object:
-        """The key column's value: the record's id. PermanentError where the column would change it."""
+    def key_of(self, id: str, part: str = "") -> object:
+        """What names a record in its key column, or in the `parent` column of a list field's table.
+
+        PermanentError where the column would change it.
+        """
+        if part:
+            column, cell = self._parents[part]
+            try:
+                return cell(id.encode() if column.type in BINARY_TYPES else id)
+            except _FAULTS as error:
+                why = f"{error}; it takes records' ids: let its owner give it the type of {self._options.key}"
+                raise self._refusal(f"{part}[].{column.name}", id, None, ValueError(why)) from error
         made = self._cell(self._options.key, id, id, self._key_cell, None)
         try:
             own = id_of_key(self._key_column, made)
@@ -122,10 +137,10 @@ class RecordRows:
 
     def _items(self, name: str, record: Mapping[str, object], id: str) -> list[tuple[object, ...]]:
         child, rows = self._options.children[name], []
-        found = record.get(name)
+        found, parent = record.get(name), self.key_of(id, name)
         for place, item in enumerate(found if isinstance(found, list) else [], 1):
             whole = {"id": id, **item}
-            head = [id, *([place] if child.position else [])]
+            head = [parent, *([place] if child.position else [])]
             cells = self._list_cells[name]
             try:
                 rows.append((*head, *(self._value(one, whole, cells[one.into]) for one in self._lists[name])))

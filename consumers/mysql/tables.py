@@ -13,7 +13,7 @@ from sorbus.mapping.assign import Assignment, Parts, assign_target
 from sorbus.mysql.catalog import MysqlTable, read_mysql_table, split_name
 from sorbus.mysql.connection import MysqlConnection, Session, quoted, session_for
 from sorbus.mysql.discovery import connection_of
-from sorbus.mysql.text_values import TEXT_TYPES
+from sorbus.mysql.text_values import BINARY_TYPES, TEXT_TYPES
 from sorbus.schema import FieldType, Kind, SchemaField
 
 APPLIED = "sorbus_applied"
@@ -168,7 +168,7 @@ def obstacles(flow: BoundFlow, tables: Mapping[str, MysqlTable], parts: Parts) -
                 found.append(f"{table.full_name}.{name} is computed by the server; take it out of the mapping sheet")
         if child is not None and (column := table.columns.get(child.parent)) is not None:
             key = root.columns[options.key]
-            if key.type in TEXT_TYPES and column.type not in TEXT_TYPES:
+            if key.type in TEXT_TYPES and column.type not in TEXT_TYPES | BINARY_TYPES:
                 found.append(
                     f"{table.full_name}.{child.parent} is {column.native}, and {root.full_name}.{options.key} text: it"
                     " would take one id for another (007 for 7); let its owner give both the same type"

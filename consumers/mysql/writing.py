@@ -190,22 +190,28 @@ class MysqlWriting:
                 [value for row in run for value in row],
             )
 
-    def _existing(
-        self, items: Sequence[MysqlRow], keys: Mapping[int, object], *, may_differ: bool = False
-    ) -> dict[int, bool]:
-        """Which items have a row. pymysql.DataError where the key column takes an id for another one's."""
-        found: dict[object, None] = {}
-        wanted = [keys[item.place] for item in items]
-        for at in range(0, len(wanted), _AT_ONCE):
-            some = wanted[at : at + _AT_ONCE]
+    def _found(self, keys: Sequence[object], *, lock: bool = True) -> set[object]:
+        """The keys of the rows that the key column takes these for, locked until the transaction ends."""
+        found: set[object] = set()
+        for at in range(0, len(keys), _AT_ONCE):
+            some = keys[at : at + _AT_ONCE]
             rows = self._session.query(
                 f"select {self._key} from {self._root} where {self._key} in"  # noqa: S608 - quoted names
-                f" ({', '.join(['%s'] * len(some))}) for update",
+                f" ({', '.join(['%s'] * len(some))}){' for update' if lock else ''}",
                 some,
             )
-            found.update({self._key_value(row[0]): None for row in rows})
-        own = {item.place: self._key_value(keys[item.place]) for item in items}
-        if (strange := found.keys() - set(own.values())) and not may_differ:
+            found.update(self._key_value(row[0]) for row in rows)
+        return found
+
+    def is_anothers(self, key: object) -> bool:
+        """Whether the key column takes a key for that of another row, which is there. pymysql.Error."""
+        return bool(self._found([key], lock=False) - {self._key_value(key)})
+
+    def _existing(self, keys: Mapping[int, object]) -> dict[int, bool]:
+        """Which items have a row. pymysql.DataError where the key column takes an id for another one's."""
+        found = self._found(list(keys.values()))
+        own = {place: self._key_value(key) for place, key in keys.items()}
+        if strange := found - set(own.values()):
             other, texts = str(next(iter(strange))), [str(key) for key in own.values()]
             culprit = next((text for text in texts if text.casefold() == other.casefold()), texts[0])
             raise pymysql.DataError(
@@ -220,10 +226,16 @@ class MysqlWriting:
             return 0
         count = 0
         keys = {item.place: self._rows.key_of(item.id) for item in items}
-        existing = self._existing(items, keys, may_differ=True)
-        gone = [item for item in items if existing[item.place]]
+        found = self._found(list(keys.values()))
+        own = {place: self._key_value(key) for place, key in keys.items()}
+        gone = [item for item in items if own[item.place] in found]
         if self._flow.flow.deletes != "soft":
-            self._delete_items([item.id for item in items])  # also of records whose rows a person has removed
+            # Also of records whose rows a person has removed, and of no row that the key column takes one for.
+            is_strange = not found <= set(own.values())
+            self._delete_items([
+                item.id for item in items
+                if own[item.place] in found or not (is_strange and self.is_anothers(keys[item.place]))
+            ])  # fmt: skip
         for at in range(0, len(gone), _AT_ONCE):
             some = [keys[item.place] for item in gone[at : at + _AT_ONCE]]
             where = f"where {self._key} in ({', '.join(['%s'] * len(some))})"
@@ -242,8 +254,9 @@ class MysqlWriting:
 
     def _delete_items(self, ids: Sequence[str]) -> None:
         for name, child in self._options.children.items():
-            for at in range(0, len(ids), _AT_ONCE):
-                some = ids[at : at + _AT_ONCE]
+            parents = [self._rows.key_of(id, name) for id in ids]
+            for at in range(0, len(parents), _AT_ONCE):
+                some = parents[at : at + _AT_ONCE]
                 self._session.execute(
                     f"delete from {self._tables[name].sql} where {quoted(child.parent)} in"  # noqa: S608 - quoted names
                     f" ({', '.join(['%s'] * len(some))})",
@@ -255,7 +268,7 @@ class MysqlWriting:
         if not items:
             return 0, 0
         keys = {item.place: item.values[0] for item in items if item.values is not None}
-        existing = self._existing(items, keys)
+        existing = self._existing(keys)
         new = [self._whole(item) for item in items if not existing[item.place]]
         old = [self._whole(item) for item in items if existing[item.place]]
         self._insert_rows(self._insert, new, "")

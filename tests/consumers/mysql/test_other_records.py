@@ -29,11 +29,13 @@ DOCUMENT = parse_schema(
 class Books:
     """One flow into a database."""
 
-    def __init__(self, server: Mariadb, database: str, schema: RecordSchema, **target: object) -> None:
+    def __init__(
+        self, server: Mariadb, database: str, schema: RecordSchema, deletes: str = "hard", **target: object
+    ) -> None:
         self.server, self.database, self.schema = server, database, schema
         connection = MysqlConsumer.Connection.model_validate(server.connection(database))
         flow = BoundFlow(
-            Flow.model_validate({"data_type": "order", "from": "shop", "to": "books"}),
+            Flow.model_validate({"data_type": "order", "from": "shop", "to": "books", "deletes": deletes}),
             DataType(system_of_record="shop"), schema, (), MysqlConsumer.Target.model_validate(target),
             BoundSystem("books", System(kind="mysql", owner="Sales"), connection, "", Path()),
         )  # fmt: skip
@@ -142,6 +144,15 @@ def test_a_delete_takes_the_lines_of_a_record_whose_row_a_person_removed(books: 
     made.server.root("delete from orders where id = 'a'", database=made.database)
     assert made.consumer.apply([Delivery(b"a", 2, True, made.schema, b"", 0)]) == []
     assert made.server.root("select order_id, sku from order_lines", database=made.database) == [("b", "x")]
+
+
+def test_a_delete_takes_no_lines_of_a_record_for_which_the_key_takes_its_id(books: Callable[..., Books]) -> None:
+    made = orders(books)
+    one = b"\2" + text("x") + b"\0"
+    assert made.send(1, a=one, b=one) == []
+    assert len(made.send(1, A=one)) == 1
+    assert made.consumer.apply([Delivery(id, 2, True, made.schema, b"", 0) for id in (b"A", b"b")]) == []
+    assert made.server.root("select order_id, sku from order_lines", database=made.database) == [("a", "x")]
 
 
 def test_a_record_larger_than_a_statement_once_it_is_written(
