@@ -359,6 +359,8 @@ class LogCollector:
             case "truncate":
                 self._truncated(effect)
             case "ddl" | "dml":
+                if effect.kind == "ddl":  # views may be renamed, triggers come with tables
+                    self._targets.may_be_written_through_others()
                 names = self._targets.data_types(statement, effect)
                 self._must_snapshot([name for name in names if self._has_other_rows(name, effect)])
                 if effect.kind == "ddl":

@@ -19,9 +19,10 @@ _XA = re.compile(
     r"^xa\s+(start|begin|end|prepare|commit|rollback)\s+(.*?)(?:\s+one\s+phase)?\s*$", re.IGNORECASE | re.DOTALL
 )
 _REPLACING = re.compile(r"^create\s+or\s+replace\s+(database\b|schema\b)?", re.IGNORECASE)
+_ACCOUNT = r"(?:`(?:[^`]|``)*`|'(?:[^']|'')*'|\"[^\"]*\"|[^\s@`'\"]+)"
 _PROGRAM = re.compile(
-    r"^(?:create|alter|drop)\s+(?:algorithm\s*=\s*\w+\s+)?(?:definer\s*=\s*\S+\s+)?(?:sql\s+security\s+\w+\s+)?"
-    r"(?:aggregate\s+)?(?:view|trigger|function|procedure|package|event)\b",
+    rf"^(?:create|alter|drop)\s+(?:algorithm\s*=\s*\w+\s+)?(?:definer\s*=\s*{_ACCOUNT}(?:\s*@\s*{_ACCOUNT})?\s+)?"
+    r"(?:sql\s+security\s+\w+\s+)?(?:aggregate\s+)?(?:view|trigger|function|procedure|package|event)\b",
     re.IGNORECASE,
 )
 """What statements may write through, and rows never change with."""

@@ -62,6 +62,8 @@ def test_mariadb_keeps_the_last_of_each_domain() -> None:
         ("create or replace view v as select 1", "program", None),
         ("CREATE DEFINER=`root`@`localhost` trigger a before insert on t for each row set new.a = 1", "program", None),
         ("CREATE ALGORITHM=UNDEFINED DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW `t` AS select 1", "program", None),
+        ("CREATE DEFINER=`an app`@`%` FUNCTION f() returns int return 1", "program", None),
+        ("create or replace definer = 'an app'@'%' sql security invoker view v as select 1", "program", None),
         ("drop function if exists t", "program", None),
         ("create table view_t (a int)", "ddl", None),
         ("alter table t add system versioning", "ddl", None),

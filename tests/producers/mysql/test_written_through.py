@@ -78,6 +78,13 @@ def test_a_cascade_by_a_column_that_the_log_cannot_show(shop: Callable[..., InMe
         (["create table mid (id int)", f"create procedure p() {CHANGE}"],
          [TRIGGER + "insert into mid values (1)", "create trigger u after insert on mid for each row call p()"],
          "insert into other values (1)", f"{RIGHTS}, trigger"),
+        (["create view seen as select * from thing"], ["rename table seen to shown"], "update shown set count = 5",
+         RIGHTS),
+        ([TRIGGER + CHANGE], ["alter table other rename to another"], "insert into another values (1)",
+         f"{RIGHTS}, trigger"),
+        (["create view seen as select * from thing"],
+         ["create definer = `an app`@`%` sql security invoker view shown as select * from seen"],
+         "update shown set count = 5", RIGHTS),
     ],
 )  # fmt: skip
 def test_what_a_statement_writes_through(
