@@ -32,7 +32,7 @@ from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError
 from sorbus.postgres.catalog import qualified
-from sorbus.postgres.connection import PostgresConnection, postgres_errors
+from sorbus.postgres.connection import PostgresConnection, target_errors
 from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.discovery import PostgresDiscovery
 from sorbus.shadow import Shadow
@@ -155,7 +155,7 @@ class PostgresConsumer(PostgresDiscovery):
     def check(self) -> None:
         """Whether the server answers."""
         assert self._target is not None
-        with postgres_errors(f"asking {self._flow.system.name} whether it is there"):
+        with target_errors(f"asking {self._flow.system.name} whether it is there"):
             self._target.session.execute("select 1")
             self._target.session.rollback()
 
@@ -198,13 +198,13 @@ class PostgresConsumer(PostgresDiscovery):
         if self._target is not None and not self._target.writing.changed_nothing:
             return {}
         target = self._opened()
-        with postgres_errors(f"reading versions in {self._flow.system.name}"):
+        with target_errors(f"reading versions in {self._flow.system.name}"):
             return target.newer(deliveries)
 
     def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsAppliedVersions`."""
         target = self._opened()
-        with postgres_errors(f"reading versions in {self._flow.system.name}"):
+        with target_errors(f"reading versions in {self._flow.system.name}"):
             return target.versions(deliveries)
 
     def needs(self) -> dict[str, str]:

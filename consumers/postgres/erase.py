@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import psycopg
 from psycopg import sql
 
 from sorbus.abilities import Erased
 from sorbus.consumers.postgres.open_target import OpenTarget
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.catalog import Column, Table
-from sorbus.postgres.connection import Connection, postgres_errors
+from sorbus.postgres.connection import Connection, target_errors
 from sorbus.privacy.mask import personal_names
 from sorbus.schema import RecordSchema
 
@@ -30,8 +31,11 @@ def erase_record(target: OpenTarget, id: str, *, dry_run: bool) -> Erased:
     tables = [_kept(target.tables[""], options.key, target.parts[""], "", schema)]
     for name, child in options.children.items():
         tables.append(_kept(target.tables[name], child.parent, target.parts.get(name, ()), name, schema))
-    with postgres_errors(f"erasing in {target.flow.system.name}"):
-        return _erase_rows(target.session, id, tables, stays=target.flow.flow.deletes != "hard", dry_run=dry_run)
+    with target_errors(f"erasing in {target.flow.system.name}"):
+        try:
+            return _erase_rows(target.session, id, tables, stays=target.flow.flow.deletes != "hard", dry_run=dry_run)
+        except psycopg.DataError:  # an id that the key can't hold
+            return Erased(0)
 
 
 def _kept(table: Table, by: str, assignments: Iterable[Assignment], part: str, schema: RecordSchema) -> Kept:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+import psycopg
 from psycopg import sql
 from pydantic import JsonValue
 
 from sorbus.consumers.postgres.open_target import OpenTarget
 from sorbus.postgres.catalog import Table
-from sorbus.postgres.connection import Connection, postgres_errors
+from sorbus.postgres.connection import Connection, target_errors
 
 Row = dict[str, JsonValue]
 
 
 def look_up(target: OpenTarget, id: str) -> Mapping[str, JsonValue] | None:
     """The record's row, None if there is none. TransientError, AuthError."""
-    with postgres_errors(f"looking into {target.flow.system.name}"), target.session.transaction():
-        found = read_rows(target.session, id, target.tables[""], target.options.key)
+    with target_errors(f"looking into {target.flow.system.name}"):
+        try:
+            with target.session.transaction():
+                found = read_rows(target.session, id, target.tables[""], target.options.key)
+        except psycopg.DataError:  # an id that the key can't hold
+            return None
     return found[0] if found else None
 
 

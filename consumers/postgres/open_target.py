@@ -25,7 +25,7 @@ from sorbus.consumers.postgres.writing import LOCKED_ROWS, Writing
 from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
-from sorbus.postgres.connection import PostgresConnection, commit_durably, connect, postgres_errors
+from sorbus.postgres.connection import PostgresConnection, commit_durably, connect, target_errors
 
 
 class OpenTarget:
@@ -44,7 +44,7 @@ class OpenTarget:
         self.tables: dict[str, Table] = {}
         self.session: Session = connect(flow.system.connection, flow.flow.id)
         try:
-            with postgres_errors(f"opening flow {flow.flow.id}"):
+            with target_errors(f"opening flow {flow.flow.id}"):
                 self.writing = self._prepare()
         except BaseException:
             self.session.close()
@@ -92,7 +92,8 @@ class OpenTarget:
         self.parts = {part: without_absent_id(self.tables[part], found) for part, found in self.parts.items()}
         for part, found in self.parts.items():
             assignments = [item for item in found if not (part and is_added_id(item))]
-            if missing := check_columns(self.tables[part], assignments):
+            own = [name for name in self._own_columns(part) if name not in self.tables[part].columns]
+            if missing := list(dict.fromkeys([*own, *check_columns(self.tables[part], assignments)])):
                 table_name = self.tables[part].name
                 raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
         session.execute(f"set lock_timeout = '{LOCKED_ROWS}'")
@@ -108,6 +109,13 @@ class OpenTarget:
             kind = AuthError if any(one.state == "42501" for one in in_the_way) else TransientError
             raise kind(f"flow {flow} can't deliver: {'; '.join(map(str, in_the_way))}")
         return writing
+
+    def _own_columns(self, part: str) -> list[str]:
+        """Those that no sheet fills."""
+        if part:
+            child = self.options.children[part]
+            return [child.parent, *([child.position] if child.position else [])]
+        return [self.options.key, *([self.options.deleted_column] if self.flow.flow.deletes == "soft" else [])]
 
     def _obstacle(self) -> str | None:
         """What has come to keep every record out since the flow was opened."""

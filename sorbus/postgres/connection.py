@@ -231,3 +231,13 @@ def postgres_errors(doing: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise as_error(error, doing) from error
+
+
+@contextmanager
+def target_errors(doing: str) -> Iterator[None]:
+    """As TransientError or AuthError: of what is about no record, or whose records at fault have been set aside."""
+    try:
+        with postgres_errors(doing):
+            yield
+    except PermanentError as error:
+        raise TransientError(str(error)) from error
