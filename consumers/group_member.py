@@ -135,7 +135,8 @@ class GroupMember:
         now = time.monotonic()
         if not wait and now - self._committed_at < _COMMIT_EVERY:
             return
-        if not (self._offsets or self._repeat_offsets()):
+        has_read = bool(self._offsets) or self._repeat_offsets()
+        if not self._offsets:
             return
         self._committed_at = now
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
@@ -149,7 +150,8 @@ class GroupMember:
                 self._client.commit(offsets=offsets, asynchronous=False)
             else:
                 self._client.commit(offsets=offsets, asynchronous=True)
-            self._positions.committed()
+            if has_read:
+                self._positions.committed()
         except KafkaException as error:
             _log.warning("offsets could not be committed: %s", error)
 
@@ -293,7 +295,7 @@ class GroupMember:
                 self._client.seek(TopicPartition(*partition, offset))
 
     def _repeat_offsets(self) -> bool:
-        """An idle flow's offsets are committed now and then, to show that the group has read everything.
+        """An idle flow's offsets are committed now and then, to show that all has been read: whether it has.
 
         Not where Kafka's client is: what it has given us may not have landed. And not where something waits to be read:
         for how long is known from when its partition's offset was committed last.
@@ -306,7 +308,7 @@ class GroupMember:
                     self._offsets[partition] = offset
         except KafkaException as error:
             _log.debug("flow %s: where partitions end isn't known: %s", self._flow, error)
-        return bool(self._offsets)
+        return self._offsets.keys() == self._reached.keys()
 
     def _commit_and_close(self) -> None:
         self.commit(wait=True)

@@ -260,6 +260,27 @@ def test_an_idle_groups_offsets_are_committed_again_only_where_nothing_waits(
     assert committed(line) == commit_at
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_flow_has_not_read_while_anything_waits_in_one_of_its_partitions(
+    line: Line, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """Else nobody would know, once Kafka has forgotten its offsets, for how long it has read no deletes there."""
+    delivered(line, range(9), 1)
+    notes: list[ReadTime] = []
+    monkeypatch.setattr(ReadTime, "note", lambda one: notes.append(one))
+    with line.consuming() as running, down(line):
+        eventually(running.health.waiting, "the target's absence")
+        before = committed(line)
+        if waits:
+            [event] = gadgets(range(1), 2)
+            line.write("0", *line.writer.event(*event), partition=0)
+            line.flush()
+        monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
+        eventually(lambda: committed(line)[1] != before[1], "newer commits")
+        running.stop()
+    assert bool(notes) is not waits
+
+
 @pytest.mark.parametrize("hours", [1, 3])
 def test_offsets_that_kafka_has_forgotten_are_no_new_flow(line: Line, hours: int) -> None:
     """Read from the beginning where the topic holds all deletes since; stopped where it doesn't."""
