@@ -14,6 +14,7 @@ from types import MappingProxyType
 from sorbus.abilities import SupportsRefetch
 from sorbus.bus.positions import position_message
 from sorbus.bus.publisher import Outgoing, Publisher
+from sorbus.bus.requests import RereadRequests
 from sorbus.connector import (
     Batch,
     Change,
@@ -75,6 +76,7 @@ class EventWriter:
         topics: OwnTopics,
         letters: SourceDeadLetters,
         inbox: NoInbox,
+        requests: RereadRequests,
         settings: Settings,
         *,
         health: Health,
@@ -90,6 +92,9 @@ class EventWriter:
         """(Data type, id) of records that a person has asked for: their next events say so."""
         self._answered: set[tuple[str, bytes]] = set()
         """Those whose events are in the transaction in progress."""
+        self._judged: set[tuple[str, bytes]] = set()
+        """Those of which it says that they are wrong, or no longer are."""
+        self._requests, self._place = requests, requests.place()
         self._publisher, self._producer, self._settings = publisher, producer, settings
         self._topics, self._letters, self._inbox = topics, letters, inbox
         self._health, self._metrics, self._progress, self._published = health, metrics, progress, published
@@ -163,13 +168,15 @@ class EventWriter:
             if self._direct.takes(batch, written.messages) and not self._needs_transaction(written):
                 self._send(self._direct, written, batch.position)
                 return
-        self._position = batch.position
+        self._position, self._place = batch.position, self._requests.place()
         self._letters.close_former(self._publisher)
         self._add_changes(written)
         self._letters.resolve(batch.resolved, self._publisher)
         for reject in still_rejected(batch):
             self._letters.write(reject, self._publisher)
             self._rejected[reject.data_type] += 1
+        if self.asked:
+            self._judged.update(batch.resolved, ((one.data_type, one.id) for one in batch.rejects))
         if self._publisher.open_since is None:  # nothing but a new position
             self._publisher.produce(*self._stored(batch.position))
         if batch.copied:
@@ -197,7 +204,9 @@ class EventWriter:
             self._direct.committed()
         self._sent_at, self._sent, self._sent_bytes = None, 0, 0
         self.asked -= self._answered
+        self._requests.answered(self._answered | self._judged)
         self._answered.clear()
+        self._judged.clear()
         self._producer.confirm(position)
         for (data_type, deleted), count in self._count.items():
             self._metrics.published(data_type, **{"deletes" if deleted else "upserts": count})
@@ -221,7 +230,8 @@ class EventWriter:
             counter.clear()
 
     def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
-        stored = self._topics.stored(self._inbox.stored(position))
+        answered = self._answered | self._judged
+        stored = self._topics.stored(self._requests.stored(self._inbox.stored(position), self._place, answered))
         if self._direct is not None:
             stored = self._direct.stored(stored)
         return position_message(self._topics.names, self._topics.system, stored)
@@ -273,7 +283,7 @@ class EventWriter:
         if self._publisher.open_since is not None:
             self.commit()
         direct.send(written.messages)
-        self._position = position
+        self._position, self._place = position, self._requests.place()
         self._sent_last = time.monotonic()
         self._sent_at = self._sent_at or self._sent_last
         self._sent += len(written.messages)

@@ -68,6 +68,7 @@ class CaptureSession:
             topics,
             letters,
             self._inbox,
+            requests,
             settings,
             health=health,
             metrics=metrics,
@@ -88,7 +89,7 @@ class CaptureSession:
         if isinstance(producer, SupportsState):
             topics.remember(producer, schemas, rejected)
         inherited = topics.inherit()
-        position = self._inbox.open(topics.position)
+        position = self._inbox.open(self._requests.resume(topics.position))
         topics.take_over(producer, inherited)
         producer.open(position)
         self._writer.open(direct_events(topics, self._settings, producer, self._stop.is_set))
@@ -187,6 +188,8 @@ class CaptureSession:
                 if data_type in self._topics.topics:
                     self._writer.asked.update((data_type, id) for id in ids)
                     self._rereader.reread(data_type, ids)
+                else:
+                    self._requests.answered((data_type, id) for id in ids)
             for asked in self._requests.backfills():
                 if isinstance(self._producer, SupportsBackfill):
                     _log.info("%s: snapshot of %s: %s", self._topics.system, asked.data_type, asked.action)

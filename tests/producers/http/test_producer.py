@@ -12,7 +12,7 @@ from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
 from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
-from sorbus.bus.requests import backfill_message
+from sorbus.bus.requests import backfill_message, reread_message
 from sorbus.bus.sending import send
 from sorbus.errors import MapError
 from sorbus.ops.embedded import Addresses
@@ -334,4 +334,31 @@ def test_all_is_published_again_also_where_the_process_is_restarted_meanwhile(de
         polls_more(desk, tape, 2)
     with desk.producing():
         polls_more(desk, tape, 2)
+    assert len(tape.events) == many, "and once is enough"
+
+
+@pytest.mark.parametrize("of", ["all records", "one record"])
+def test_what_was_asked_before_a_restart_is_answered_after_it(desk: Desk, of: str) -> None:
+    desk.faulty.add_many(contacts(3))
+    desk.poll()
+    tape, names = desk.tape("contact"), Names(desk.prefix)
+    asked, wanted = backfill_message(names, "shop", "contact", "start"), {"1", "2", "3"}
+    if of == "one record":
+        asked, wanted = reread_message(names, "shop", "contact", b"2"), {"2"}
+    with desk.producing():
+        tape.wait_for(desk.there())
+        polls_more(desk, tape, 3)
+        before = len(tape.events)
+        desk.faulty.raw = lambda *_: Response("no", status_code=503)
+        send(idempotent_producer(desk.settings, "test"), [asked], "asking")
+    desk.faulty.raw = None
+    with desk.producing():
+        tape.wait(
+            lambda: not tape.read() and {one.id for one in tape.events[before:]} == wanted,
+            lambda: f"only {tape.events[before:]} are published again",
+        )
+        many = len(tape.events)
+        polls_more(desk, tape, 2)
+    with desk.producing():
+        polls_more(desk, tape, 3)
     assert len(tape.events) == many, "and once is enough"
