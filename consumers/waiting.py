@@ -49,6 +49,8 @@ class FlowWaiting:
         self._is_awake = False
         """Whether all that waited at the start have been made due."""
         self._asked_at, self._goes_on_since = time.monotonic(), 0.0
+        self._has_rested = False
+        """Whether it had just rested when it tried last: where each turn takes as long, it is slow, and rests never."""
         self._is_steady = flow.times is None or flow.times.timing.is_real_time
         """Whether it tries all the time, unless it is paused, quiet, or its target is away."""
 
@@ -90,9 +92,10 @@ class FlowWaiting:
         A flow whose records seldom wait asks only while some do, and goes on while the state can't be reached.
         """
         now = time.monotonic()
-        if self._is_steady and now - self._asked_at >= _REST:
+        has_rested = now - self._asked_at >= _REST
+        if self._is_steady and has_rested and not self._has_rested:
             self._goes_on_since = now
-        self._asked_at = now
+        self._asked_at, self._has_rested = now, has_rested
         if self._store is None or not self._may_hold or now < self._look_at:
             return []
         try:
@@ -125,7 +128,8 @@ class FlowWaiting:
             elif due is not None and due.is_over and error.why == "reference" and not self._least(error):
                 others.append((message, self._given_up(error)))
             else:
-                waits.append(held(message, error, self._privacy)._replace(least=self._least(error)))
+                kept = held(message, error, self._privacy)
+                waits.append(kept._replace(least=self._least(error), was_taken=due is not None))
         if waits and self._store is not None:
             self._store.put(waits, limit=self._limit)
             self._may_hold = True

@@ -42,7 +42,8 @@ class WaitingEvent(NamedTuple):
 class HeldBack(NamedTuple):
     """An event to defer: what it needs, and why in plain words. `needs` as in `sorbus.errors.MustWait`.
 
-    `least`: seconds from now on that it waits at least, though its time be up.
+    `least`: seconds from now on that it waits at least, though its time be up. `was_taken`: it waited before, and is
+    put back, unless it was settled meanwhile.
     """
 
     event: WaitingEvent
@@ -51,6 +52,7 @@ class HeldBack(NamedTuple):
     message: str
     limit: float | None = None
     least: float = 0.0
+    was_taken: bool = False
 
 
 class Due(NamedTuple):
@@ -145,6 +147,7 @@ class WaitingStore:
             "offset": event.offset,
             "limit": min(limit, held.limit or limit) if held.why == "reference" else None,
             "least": held.least if held.why == "reference" and held.least > 0 else None,
+            "was_taken": held.was_taken,
             "pause": 0.0 if held.needs else PAUSE,
             "most_pause": 0.0 if held.needs else MOST_PAUSE,
         }

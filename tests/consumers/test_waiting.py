@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from confluent_kafka import Message
 
+from sorbus.bus.deserialize import DecodedBatch
 from sorbus.consumers import waiting as waiting_module
 from sorbus.consumers.waiting import FlowWaiting
 from sorbus.errors import MustWait, PermanentError, TransientError
@@ -49,6 +50,12 @@ def make_waiting(state: State, monkeypatch: pytest.MonkeyPatch) -> MakeWaiting:
 def message(id: str) -> Message:
     value, headers = Writer().event(id, 1, gadget("x"))
     return Message(topic="gadget", partition=0, offset=1, key=id.encode(), value=value, headers=list(headers))
+
+
+def delivered(waiting: FlowWaiting, id: str, version: int) -> None:
+    """This version of a record has come to the target."""
+    newer = Writer().delivery(id, version, gadget("y"))
+    waiting.settle(DecodedBatch([newer], [message(id)], [], [], 0), [])
 
 
 def due(waiting: FlowWaiting) -> list[Message]:
@@ -118,3 +125,32 @@ def test_what_waited_while_nothing_could_be_tried_is_not_given_up_at_once(
     monkeypatch.setattr(waiting_module, "_MORE", 0.0)
     ((_, told),) = waiting.admit([(one, error) for one in due(waiting)])
     assert "it has waited for 1h" in str(told)
+
+
+def test_what_waited_too_long_is_given_up_also_where_each_turn_is_long(make_waiting: MakeWaiting, state: State) -> None:
+    error = NEEDS["a record"][0]
+    waiting = make_waiting(wait_limit="1h")
+    waiting.open()
+    waiting.admit([(message("1"), error)])
+    dead: list[object] = []
+    for _ in range(10):
+        state.run(b"update waiting set since = since - interval '1 day', until = now()")
+        waiting._asked_at -= 61  # the turn before has taken a minute
+        waiting._goes_on_since -= 61
+        dead += waiting.admit([(one, error) for one in waiting.due(10)])
+        waiting._look_at = 0.0
+    assert len(dead) == 1
+
+
+def test_what_was_delivered_by_another_process_meanwhile_does_not_wait_again(
+    make_waiting: MakeWaiting, state: State
+) -> None:
+    error = MustWait("tax_number is missing", why="incomplete", needs=[("tax_number", "")])
+    one, other = make_waiting(on_incomplete="hold"), make_waiting(on_incomplete="hold")
+    one.open()
+    one.admit([(message("1"), error), (message("2"), error)])
+    one.open()
+    taken = due(one)
+    delivered(other, "1", 2)
+    one.admit([(each, error) for each in taken])
+    assert [(row[0], row[1]) for row in state.run(b"select key, version from waiting")] == [(b"2", 1)]

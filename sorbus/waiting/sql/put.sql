@@ -1,9 +1,11 @@
 -- A newer version replaces the one that waits, an older one changes nothing. The clock runs on while the cause is the same.
+-- What was taken, and is only put back, stays away where another process has delivered a newer version meanwhile.
 insert into waiting as w (flow, key, version, data_type, system, why, needs, message, frame, header_names,
                           header_values, topic, partition, "offset", since, until, next_at)
-values (%(flow)s, %(key)s, %(version)s, %(data_type)s, %(system)s, %(why)s, %(needs)s, %(message)s, %(frame)s,
+select %(flow)s, %(key)s, %(version)s, %(data_type)s, %(system)s, %(why)s, %(needs)s, %(message)s, %(frame)s,
         %(header_names)s::text[], %(header_values)s::bytea[], %(topic)s, %(partition)s, %(offset)s, now(),
-        now() + make_interval(secs => %(limit)s), now() + make_interval(secs => %(pause)s))
+        now() + make_interval(secs => %(limit)s), now() + make_interval(secs => %(pause)s)
+ where not %(was_taken)s or exists (select from waiting where flow = %(flow)s and key = %(key)s for update)
 on conflict (flow, key) do update
    set version = excluded.version, system = excluded.system, why = excluded.why, needs = excluded.needs,
        message = excluded.message, frame = excluded.frame, header_names = excluded.header_names,
