@@ -5,6 +5,7 @@ In that order: a crash in between writes the batch again, and whoever reads by k
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from sorbus.consumers.kafka.options import KafkaTarget
 from sorbus.consumers.kafka.plan import place_of, plan_topic, require_registry, require_same_topic, versions_of
 from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
 from sorbus.consumers.kafka.topic_records import TopicRecords, states_of
+from sorbus.consumers.kafka.topic_retention import retention_warnings
 from sorbus.consumers.kafka.topic_writer import RecordOfTopic, TopicWriter
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
 from sorbus.dry_run import DryRunReads, ListReading
@@ -37,6 +39,7 @@ from sorbus.settings import Settings
 from sorbus.state import plan_state
 
 _CHECK_EVERY = 10.0
+_log = logging.getLogger(__name__)
 """Seconds after which a flow that delivers looks at its topic's id."""
 
 
@@ -96,11 +99,12 @@ class KafkaConsumer:
 
     @classmethod
     def target_warnings(cls, flow: BoundFlow) -> list[str]:
-        """Fields that are left out."""
-        return [
+        """Fields that are left out, and a topic that loses records."""
+        left_out = [
             f"{flow.flow.id}: {name} is left out, as `nested: omit` says; `nested: json` writes it as JSON text"
             for name in Columns(flow).left_out
         ]
+        return [*left_out, *retention_warnings(flow)]
 
     def open(self) -> None:
         """Looks whether the topic is there, and registers its schemas. TransientError, AuthError, SchemaError."""
@@ -108,6 +112,8 @@ class KafkaConsumer:
         self._open_encoding(settings)
         self._writer = TopicWriter(settings, self._options.topic, f"{self._flow.system.name}-{self._options.topic}")
         self.check()
+        for warning in retention_warnings(self._flow):
+            _log.warning("%s", warning)
 
     def _open_encoding(self, settings: Settings) -> None:
         if self._encoding is not None:

@@ -323,3 +323,37 @@ def test_a_clock_that_is_wrong_is_no_fault_of_the_records(
         ahead[0] = 0.0
         eventually(lambda: len(line.written()) == count, "all messages, once the clock is right")
     assert line.letters() == []
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"cleanup.policy": "compact"}, ""),
+        ({"cleanup.policy": "delete", "retention.ms": "-1"}, ""),
+        ({"cleanup.policy": "delete", "retention.ms": "604800000"}, "removes messages after 7 days"),
+        ({"cleanup.policy": "compact,delete", "retention.ms": "5400000"}, "removes messages after 1.5 hours"),
+        (
+            {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "5000"},
+            "removes messages beyond 5,000 bytes of a partition",
+        ),
+    ],
+)
+def test_a_topic_that_loses_records_is_told_of_by_plan_and_by_its_flow(
+    make_topic_line: MakeTopicLine, caplog: pytest.LogCaptureFixture, config: dict[str, str], words: str
+) -> None:
+    line = make_topic_line()
+    client, consumer = admin(line.settings), line.consumer()
+    client.delete_topics([line.out])[line.out].result(30)
+    eventually(lambda: not topic_ids(client, [line.out]), "the topic to be gone")
+    assert KafkaConsumer.target_warnings(line.flow) == [], "a topic that isn't there will be made as it should be"
+    client.create_topics([NewTopic(line.out, 1, 1, config=config)])[line.out].result(30)
+    eventually(lambda: line.out in client.list_topics(timeout=10).topics, "the topic to be there")
+    told = KafkaConsumer.target_warnings(line.flow)
+    try:
+        consumer.open()
+    finally:
+        consumer.close()
+    logged = [record.getMessage() for record in caplog.records if "loses records" in record.getMessage()]
+    assert logged == told
+    assert len(told) == bool(words)
+    assert not words or words in told[0]
