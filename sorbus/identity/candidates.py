@@ -23,6 +23,7 @@ from sorbus.identity.merged import Way
 from sorbus.identity.statements import statement
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
+from sorbus.state.storable import holdable
 
 Choice = Literal["link", "create"]
 Shown = Mapping[str, str]
@@ -206,7 +207,7 @@ class Candidates:
         """Those that a person has ruled out for `id`, or that are merged into another record. One query."""
         if not external_ids:
             return set()
-        return {cast("str", found) for (found,) in self._run("excluded", id=id, ids=list(external_ids))}
+        return {cast("str", found) for (found,) in self._run("excluded", id=id, ids=holdable(external_ids))}
 
     def _undecidable(self, number: int) -> SorbusError:
         known = self.get(number)

@@ -21,6 +21,7 @@ from sorbus.http_api.interface import Json
 from sorbus.identity.last_sent import from_text, to_text
 from sorbus.identity.statements import statement
 from sorbus.state.database import State
+from sorbus.state.storable import holdable, storable
 
 
 class Link(NamedTuple):
@@ -176,7 +177,7 @@ class Crosswalk:
 
     def others(self, external_id: str, most: int) -> list[str]:
         """Some external ids of other linked records."""
-        return [cast("str", row[0]) for row in self._run("others", external_id=external_id, most=most)]
+        return [cast("str", row[0]) for row in self._run("others", external_id=storable(external_id), most=most)]
 
     def canonical_of(self, external_ids: Collection[str]) -> dict[str, str]:
         """External -> canonical ids, of this data type's linked records. One query."""
@@ -188,13 +189,13 @@ class Crosswalk:
         if not external_ids:
             return {}
         found: dict[str, Owner] = {}
-        for external_id, data_type, id in self._run("find_external", ids=list(external_ids)):
+        for external_id, data_type, id in self._run("find_external", ids=holdable(external_ids)):
             found.setdefault(cast("str", external_id), Owner(cast("str", data_type), cast("str", id)))
         return found
 
     def known_of(self, external_ids: Collection[str]) -> dict[str, str]:
         """External -> canonical ids, of this data type's records that are linked, or were until they were deleted."""
-        return dict(cast("list[tuple[str, str]]", self._run("known_external", ids=list(external_ids))))
+        return dict(cast("list[tuple[str, str]]", self._run("known_external", ids=holdable(external_ids))))
 
     @contextmanager
     def _unless_taken(self, id: str, external_id: str) -> Iterator[None]:

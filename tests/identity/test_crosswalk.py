@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from sorbus.errors import PermanentError, TransientError
-from sorbus.identity.crosswalk import Crosswalk, Link, links_of
+from sorbus.identity.candidates import Candidates
+from sorbus.identity.crosswalk import Crosswalk, Link, Owner, links_of
 from sorbus.identity.last_sent import from_text, to_text
 from sorbus.state.database import State
 
@@ -280,3 +281,16 @@ def test_the_claims_of_a_killed_process_are_free(state: State, state_dsn: str, u
         assert time.monotonic() < deadline, f"20 s after the kill only {sorted(ours)} of a, b are free"
         with crosswalk.claim(["a", "b"]) as ours:
             pass
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\0", "a\ud83db"])
+def test_an_external_id_that_no_state_can_hold_is_nobodys_and_hides_no_other(
+    state: State, crosswalk: Crosswalk, unique: str, odd: str
+) -> None:
+    crosswalk.intend("1", 1)
+    crosswalk.link("1", "x", 1, None)
+    there = [odd, "x"]
+    assert crosswalk.owners_of(there) == {"x": Owner(unique, "1")}
+    assert crosswalk.known_of(there) == crosswalk.canonical_of(there) == {"x": "1"}
+    assert crosswalk.others(odd, 5) == ["x"]
+    assert Candidates(state, "accounting", unique, unique).excluded("1", there) == set()
