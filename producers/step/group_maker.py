@@ -48,6 +48,12 @@ class GroupMaker:
         """Groups, in the order in which they changed."""
         self._without_group: set[bytes] = set()
         """Records that are dead letters of their own, since nothing says where they belong."""
+        self._unplaced: dict[bytes, tuple[Fields, PermanentError]] = {}
+        """Those of them that the next flush refuses."""
+        self._placed: dict[bytes, None] = {}
+        """Those whose dead letters it closes."""
+        self._newest: dict[bytes, int] = {}
+        """While all is added up, record -> version: in a topic that got more partitions older states may come later."""
         self._is_rebuilding = False
 
     @property
@@ -69,17 +75,27 @@ class GroupMaker:
     def begin(self) -> None:
         """Adds up from nothing; nothing is made until everything has come."""
         self._added, self._groups, self._changed, self._is_rebuilding = {}, {}, {}, True
-        self._without_group.clear()
+        for noted in (self._without_group, self._unplaced, self._placed, self._newest):
+            noted.clear()
 
-    def take(self, event: SourceEvent, now: int, out: PageResult) -> None:
+    def take(self, event: SourceEvent, now: int, out: PageResult) -> None:  # noqa: ARG002 - `flush` makes
         """Adds the record to its group, in place of what it added before."""
         part = None
+        if self._is_rebuilding:
+            newest = self._newest.get(event.id, 0)
+            if 0 < event.version < newest:
+                return
+            self._newest[event.id] = max(newest, event.version)
         try:
             part = self._unreadable(event) or self._contribution(event)
-            self._resolve(_NO_GROUP + event.id, now, out)
+            self._without_group.discard(event.id)
+            self._unplaced.pop(event.id, None)
+            if _NO_GROUP + event.id in self._detector:
+                self._placed[event.id] = None
         except PermanentError as error:
             self._without_group.add(event.id)
-            put(out, self._detector.refuse(_NO_GROUP + event.id, event.record or {}, now, error), now)
+            self._placed.pop(event.id, None)
+            self._unplaced[event.id] = event.record or {}, error
         before = self._added.pop(event.id, None)
         if before is not None:
             group = self._groups[before.group]
@@ -97,14 +113,19 @@ class GroupMaker:
 
     def flush(self, now: int, out: PageResult) -> None:
         """Makes the groups that have changed."""
-        if not self._is_rebuilding:
-            for id in self._changed:
-                self._make(id, now, out)
-            self._changed = {}
+        if self._is_rebuilding:
+            return
+        for id in self._placed:
+            self._resolve(_NO_GROUP + id, now, out)
+        for id, (record, error) in self._unplaced.items():
+            put(out, self._detector.refuse(_NO_GROUP + id, record, now, error), now)
+        for id in self._changed:
+            self._make(id, now, out)
+        self._placed, self._unplaced, self._changed = {}, {}, {}
 
     def finish(self, now: int, out: PageResult, *, is_whole: bool) -> None:
         """Makes every group that differs from what is published."""
-        self._is_rebuilding = False
+        self._is_rebuilding, self._newest = False, {}
         self.flush(now, out)
         if is_whole:
             for id in sorted(self._detector.ids() - self._groups.keys()):

@@ -67,7 +67,7 @@ class StepProducer:
         """While everything is read: whether what doesn't come isn't there any more."""
         self._is_reading_all = False
         self._decisive: DecisiveEvents | None = None
-        """While everything is read, unless what is made waits for the end of it anyway."""
+        """While everything is read, unless groups are made, which are all made at the end of it."""
         self._is_first = False
         """Whether what is made of everything repeats what is known, and reports no change."""
         self._made = 0
@@ -204,9 +204,7 @@ class StepProducer:
         self._topic.rewind()
         self._maker.begin()
         self._is_reading_all, self._is_whole, self._is_first = True, is_whole, is_first
-        self._decisive = None
-        if not self._step.per or len(self._topic.begins) > 1:
-            self._decisive = self._decisive_events()
+        self._decisive = None if self._step.per else self._decisive_events()
         self._made = 0
         self._requested.search_again()
 

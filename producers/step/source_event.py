@@ -59,7 +59,8 @@ class SourceEvents:
         except (Undecodable, PermanentError) as error:
             _, partition = partition_of(message)
             told = f"the event at offset {offset_of(message)} of partition {partition} can't be read: {error}"
-            return SourceEvent(key, 0, now, None, PermanentError(told, reason="undecodable"), is_historical)
+            unread = PermanentError(told, reason="undecodable")
+            return SourceEvent(key, event_version(message) or 0, now, None, unread, is_historical)
 
 
 def event_version(message: Message) -> int | None:

@@ -13,6 +13,7 @@ from sorbus.conformance.sample_type import NAME
 from sorbus.connector import Batch, Change
 from sorbus.errors import LostPosition
 from sorbus.state import State
+from tests.producers.step import memory_topic
 from tests.producers.step.memory_topic import Thing
 from tests.producers.step.test_stateful import (
     GroupMachine,
@@ -362,3 +363,26 @@ def test_an_older_event_in_another_partition_counts_for_nothing(machine: type[Si
     assert {change.id: change.data for change in scanned} == {
         id.encode(): data for id, (_, data) in one.bus.states.items() if data
     }
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_a_restart_says_nothing_of_states_in_which_a_record_had_no_group_or_had_one(
+    monkeypatch: pytest.MonkeyPatch, partitions: int, is_wrong: bool
+) -> None:
+    monkeypatch.setattr(memory_topic, "PARTITIONS", partitions)
+    machine = GroupMachine()
+    for was_wrong in (not is_wrong, is_wrong):
+        machine.say("1", thing(name="(no group) x" if was_wrong else "a"))
+        for number in range(9):
+            machine.say(f"x{number}", thing())
+        machine.bus.settle()
+    rejected = dict(machine.bus.rejected)
+    assert rejected.keys() == ({"(no group) 1"} if is_wrong else set())
+    machine.bus.crash()
+    told: list[object] = []
+    while (batch := machine.bus.read()) is not None:
+        told += [*([] if is_wrong else batch.rejects), *batch.resolved, *batch.changes]
+        machine.bus.publish(batch)
+    assert told == []
+    assert machine.bus.rejected == rejected
