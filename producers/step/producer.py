@@ -263,7 +263,7 @@ class StepProducer:
     def _begun(self, beginning: Beginning) -> Batch:
         if not beginning.advance():
             raise Unfinished(f"{self._step.id}: noting which records were there before", retry_after=0.0)
-        self._beginning = None
+        self._beginning, self._is_again = None, False
         return self._batch(PageResult())
 
     def _made_again(self) -> Batch:

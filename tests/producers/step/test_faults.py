@@ -386,3 +386,14 @@ def test_a_restart_says_nothing_of_states_in_which_a_record_had_no_group_or_had_
         machine.bus.publish(batch)
     assert told == []
     assert machine.bus.rejected == rejected
+
+
+def test_what_is_asked_of_a_step_while_it_begins_now_is_not_asked_of_it_for_ever(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = begun_now(state, monkeypatch, 3)
+    machine.bus.producer().resnapshot([NAME])
+    machine.bus.settle()
+    assert machine.bus.position is not None
+    assert not machine.bus.position["is_again"], "there was nothing to be made again"
+    assert machine.bus.live() == {}
