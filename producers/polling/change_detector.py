@@ -103,8 +103,9 @@ class ChangeDetector:
         self.doubt(self._known)
 
     def doubt(self, ids: Iterable[bytes]) -> None:
-        """Those of these that are published are published again when they are read next."""
+        """Those of these that are published are published again when they are read next, or refused again."""
         for id in ids:
+            self._refused.pop(id, None)
             if (known := self._known.get(id)) is not None:
                 _, version, updated = _KNOWN.unpack(known)
                 self._known[id] = _KNOWN.pack(_UNSURE, version, updated)

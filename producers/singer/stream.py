@@ -86,6 +86,10 @@ class TapStream:
         self.is_left_out = False
         """Whether the last run came to its end without a word about it."""
         self._asked = self._asked_before = 0
+        self._wanted: set[bytes] = set()
+        """Records that are asked for."""
+        self._sought = frozenset[bytes]()
+        """Those that were when the run began."""
         self._version: int | None = None
         self._new_version: int | None = None
 
@@ -135,8 +139,10 @@ class TapStream:
         self.ask_all()
 
     def doubt(self, ids: Iterable[bytes]) -> None:
-        """Publishes these again, if they are published; a tap reads no single record, so it reads all."""
+        """Publishes these again, or that one is gone; a tap reads no single record, so it reads all."""
+        ids = list(ids)
         self._memory.doubt(ids)
+        self._wanted.update(ids)
         self.ask_all()
 
     def ask_all(self) -> None:
@@ -173,7 +179,7 @@ class TapStream:
         self._entry = entry or self._entry
         self._from_beginning, self._is_whole, self._has_schema = from_beginning, True, False
         self._seen, self.records, self._new_version = set(), 0, None
-        self._asked_before = self._asked
+        self._asked_before, self._sought = self._asked, frozenset(self._wanted)
         if confirmed := self._report.confirmed_deletes():
             self.deletes.confirmed = confirmed
         if entry is not None:
@@ -263,8 +269,13 @@ class TapStream:
                 if isinstance(step, PageResult):
                     found.changes += step.changes
                     found.rejects += step.rejects
+            if self._is_whole and self.options.removed_records == "delete":
+                unknown = sorted(id for id in self._sought - self._seen if id not in self._memory)
+                found.changes += [self._memory.absent(id, _now()) for id in unknown if not id.startswith(NO_ID)]
             self._report.tell(self.deletes, 0)
             self._is_decided = True
+        if self._from_beginning:
+            self._wanted -= self._sought
         self._version = self._new_version if self._new_version is not None else self._version
         self._seen = set()
         return found

@@ -109,7 +109,7 @@ class SpreadsheetProducer:
         """Reads the data type's files again: a sheet is read whole."""
         for poller in self._pollers:
             if poller.name == data_type and ids:
-                poller.read_again()
+                poller.reread(ids)
 
     def read(self, wait: float) -> Batch | None:
         """What a part of a sheet brought; None when nothing came within `wait` seconds.

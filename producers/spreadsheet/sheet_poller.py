@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PartialOutage, TransientError
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.list_report import ListReport
-from sorbus.producers.polling.poll_state import PageResult
+from sorbus.producers.polling.poll_state import NO_ID, PageResult
 from sorbus.producers.spreadsheet.chosen_files import ChosenFiles
 from sorbus.producers.spreadsheet.options import SpreadsheetSource
 from sorbus.producers.spreadsheet.shape import SheetShape
@@ -49,6 +49,10 @@ class SheetPoller:
         self._reading: Reading | None = None
         self._began = self._due = 0.0
         self._again = True
+        self._wanted: set[bytes] = set()
+        """Records that are asked for."""
+        self._sought = frozenset[bytes]()
+        """Those that were when the reading began that is under way."""
         self._asked = False
         """Whether the reading that is under way was asked for."""
         self._confirmed: frozenset[bytes] | None = None
@@ -100,6 +104,12 @@ class SheetPoller:
         self._memory.doubt_all()
         self.read_again()
 
+    def reread(self, ids: Sequence[bytes]) -> None:
+        """Publishes these again; of one that is neither in the sheets nor published, that it is gone."""
+        self._memory.doubt(ids)
+        self._wanted.update(ids)
+        self.read_again()
+
     def read_again(self) -> None:
         """Reads the files although they haven't changed."""
         self._again, self._due = True, 0.0
@@ -141,7 +151,19 @@ class SheetPoller:
         self._reminder.reset()
         self._said = ""
         self._ended(None)
-        return None
+        return self._absent()
+
+    def _absent(self) -> PageResult | None:
+        """What the reading that has ended says of records that were asked for and are unknown."""
+        if not (self._reader.is_changed and self._reader.was_complete):
+            return None
+        sought, self._sought = self._sought, frozenset()
+        self._wanted -= sought
+        found = PageResult()
+        if self._options.removed_rows == "delete":
+            unknown = sorted(id for id in sought if id not in self._memory and not id.startswith(NO_ID))
+            found.changes += [self._memory.absent(id, time.time_ns() // 1000) for id in unknown]
+        return found if found.changes else None
 
     def close(self) -> None:
         """Gives up a reading that is under way, with its temporary files."""
@@ -153,6 +175,7 @@ class SheetPoller:
         self._began = time.monotonic()
         self._confirmed = self._report.confirmed_deletes()
         self._asked, self._again = self._again, False
+        self._sought = frozenset(self._wanted)
         if self._confirmed is not None:
             self._reader.deletes.confirmed = self._confirmed
         self._reading = self._reader.reading(

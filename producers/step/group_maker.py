@@ -140,7 +140,6 @@ class GroupMaker:
         if ids is None:
             self._detector.doubt_all()
         self._detector.doubt(wanted)
-        self._detector.forget_refused(wanted)
         self._changed.update((id, None) for id in wanted if id in self._groups)
 
     def sources(self, ids: Iterable[bytes]) -> set[bytes]:

@@ -88,9 +88,7 @@ class SingleMaker:
         if ids is None:
             self._detector.doubt_all()
         else:
-            ids = list(ids)
             self._detector.doubt(ids)
-            self._detector.forget_refused(ids)
 
     def sources(self, ids: Iterable[bytes]) -> set[bytes]:
         """The same."""

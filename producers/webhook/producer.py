@@ -182,7 +182,6 @@ class WebhookProducer:
         wanted = frozenset(id.decode(errors="replace") for id in ids)
         newest = read_newest(self._system, feed, wanted, until=self._read_until())
         feed.memory.doubt(ids)
-        feed.memory.forget_refused(ids)
         self._waiting += newest.values()
         if missing := sorted(wanted - newest.keys()):
             _log.warning(

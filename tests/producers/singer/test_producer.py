@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
+from sorbus.conformance.sample_type import NAME
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.singer.catalog import has_bookmark, without_bookmarks
 from sorbus.producers.singer.messages import RecordMessage, SchemaMessage
@@ -340,3 +341,18 @@ def test_lines_longer_than_a_pipe_are_whole_when_the_tap_has_ended(tmp_path: Pat
         lines += [len(line) for line in process.read(1.0) if isinstance(line, bytes)]
     process.stop()
     assert lines == [60_000, 5_000]
+
+
+def test_what_is_asked_for_is_published_again_or_said_to_be_gone(tape: InMemoryBus, source: ToldThings) -> None:
+    source.options = {**source.options, "replication": "FULL_TABLE", "removed_records": "delete"}
+    source.say(schema(), record(1), record(2), state({}))
+    until_names(tape, **{"1": "a", "2": "a"})
+    before = len(tape.events)
+    producer = tape.producer()
+    assert isinstance(producer, SingerProducer)
+    producer.reread(NAME, [b"2", b"never there"])
+    tape.until(lambda: len(tape.events) == before + 2, lambda: f"{tape.events[before:]}")
+    runs(tape, source, 1)
+    told = {id: one.data is not None for id, one in tape.events[before:]}
+    assert told == {"2": True, "never there": False}
+    assert len(tape.events) == before + 2

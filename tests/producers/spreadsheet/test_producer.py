@@ -8,6 +8,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from sorbus.conformance.sample_type import NAME
 from sorbus.drift.watch import DriftWatch
 from tests.producers.spreadsheet.office import Office, many
 
@@ -206,4 +207,28 @@ def test_a_large_sheet_gives_the_loop_its_turns(tmp_path: Path, monkeypatch: pyt
         office.step()
         turns += 1
     assert turns > 6
+    office.producer.close()
+
+
+def test_what_is_asked_for_is_published_again_although_no_file_has_changed(office: Office) -> None:
+    office.write([*many(3), ("4", "x"), ("4", "y")])
+    office.until(lambda: len(office.live) == 3 and "4" in office.letters, "read")
+    office.looks()
+    seen = office.events
+    office.letters.clear()
+    office.producer.reread(NAME, [b"2", b"4", b"never there"])
+    office.until(lambda: office.events == seen + 2 and "4" in office.letters, "a state, a delete and a letter")
+    office.looks()
+    assert office.events == seen + 2
+    assert office.live["2"] == "name 2"
+
+
+def test_who_keeps_records_of_removed_rows_gets_no_delete_of_what_is_asked_for(tmp_path: Path) -> None:
+    office = Office(tmp_path, removed_rows="keep")
+    office.write(many(3))
+    office.until(lambda: len(office.live) == 3, "read")
+    office.producer.reread(NAME, [b"2", b"never there"])
+    office.until(lambda: office.events == 4, "a state")
+    office.looks()
+    assert office.events == 4
     office.producer.close()
