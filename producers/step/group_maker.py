@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from sorbus.abilities import PublishedState
-from sorbus.connector import BoundSource
+from sorbus.connector import BoundSource, Change
 from sorbus.errors import PermanentError
 from sorbus.map.steps import step_sums
 from sorbus.mapping.errors import RuleError, shown
@@ -141,6 +141,11 @@ class GroupMaker:
             self._detector.doubt_all()
         self._detector.doubt(wanted)
         self._changed.update((id, None) for id in wanted if id in self._groups)
+
+    def nothing(self, id: bytes, now: int) -> Change | None:
+        """Its delete, unless the group is made, or refused."""
+        is_other = id in self._detector or id.startswith(_NO_GROUP)
+        return None if is_other else self._detector.absent(id, now)
 
     def sources(self, ids: Iterable[bytes]) -> set[bytes]:
         """Of dead letters of a record without a group; groups are made from memory."""

@@ -46,6 +46,9 @@ class Maker(Protocol):
     def absent(self, id: bytes, now: int, out: PageResult) -> None:
         """One of `sources` isn't in the topic."""
 
+    def nothing(self, id: bytes, now: int) -> Judged | None:
+        """Tells who asked that this record isn't made."""
+
     def sources(self, ids: Iterable[bytes]) -> set[bytes]:
         """The ids in the topic that these records, or dead letters, are made of."""
 

@@ -26,7 +26,7 @@ from sorbus.producers.step.decisive_events import DecisiveEvents
 from sorbus.producers.step.earlier_records import EarlierRecords
 from sorbus.producers.step.group_maker import GroupMaker
 from sorbus.producers.step.made_by import KEY, is_outdated, made_by, outdated_words, stored_position
-from sorbus.producers.step.maker import Maker, StepCondition
+from sorbus.producers.step.maker import Maker, StepCondition, put
 from sorbus.producers.step.options import StepConnection, StepSource
 from sorbus.producers.step.requested_records import RequestedRecords
 from sorbus.producers.step.single_maker import SingleMaker
@@ -78,6 +78,8 @@ class StepProducer:
         self._made_by = made_by(self._source)
         self._beginning: Beginning | None = None
         self._requested = RequestedRecords(self._topic)
+        self._asked: set[bytes] = set()
+        """Records that people asked for, of which nothing has been said since."""
         self._is_reading = False
         """Whether anything was read since `open`: what is asked for before that, nobody has asked for."""
         self._unsaved: Batch | None = None
@@ -148,6 +150,8 @@ class StepProducer:
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:  # noqa: ARG002 - there is one
         """These are made again."""
         self._maker.again(ids)
+        if self._is_reading:
+            self._asked.update(ids)
         self._requested.add(self._maker.sources(ids), are_named=self._is_reading)
 
     def read(self, wait: float) -> Batch | None:
@@ -178,6 +182,7 @@ class StepProducer:
             self._requested.all_have_come()
             self._maker.finish(now, out, is_whole=self._is_whole)
         self._maker.flush(now, out)
+        self._answer(now, out)
         has_more = has_ended or messages or out.changes or out.rejects or out.resolved
         if not has_more and not self._topic.is_due():
             return None
@@ -283,7 +288,19 @@ class StepProducer:
             self._maker.absent(id, now, out)
         self._requested.done(found)
         self._maker.flush(now, out)
+        self._answer(now, out)
         return self._saved(self._batch(out))
+
+    def _answer(self, now: int, out: PageResult) -> None:
+        """Once all that was asked for has been searched for: the rest isn't made."""
+        if not self._asked:
+            return
+        changed, refused = (one.id for one in out.changes), (one.id for one in out.rejects)
+        self._asked.difference_update(changed, refused, out.resolved)
+        if not self._is_reading_all and not self._requested:
+            for id in sorted(self._asked):
+                put(out, self._maker.nothing(id, now), now)
+            self._asked.clear()
 
     def _scan(self) -> Iterator[Sequence[Change | RejectedRecord]]:
         """Each record's newest event, with nothing published before. Two passes: of all, only offsets are kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sorbus.abilities import PublishedState
-from sorbus.connector import BoundSource
+from sorbus.connector import BoundSource, Change
 from sorbus.errors import PermanentError
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.json_shape import JsonShape
@@ -89,6 +89,10 @@ class SingleMaker:
             self._detector.doubt_all()
         else:
             self._detector.doubt(ids)
+
+    def nothing(self, id: bytes, now: int) -> Change | None:
+        """Its delete, unless it is made, or refused."""
+        return None if id in self._detector else self._detector.absent(id, now)
 
     def sources(self, ids: Iterable[bytes]) -> set[bytes]:
         """The same."""

@@ -397,3 +397,24 @@ def test_what_is_asked_of_a_step_while_it_begins_now_is_not_asked_of_it_for_ever
     assert machine.bus.position is not None
     assert not machine.bus.position["is_again"], "there was nothing to be made again"
     assert machine.bus.live() == {}
+
+
+@pytest.mark.parametrize("machine", [SingleMachine, GroupMachine])
+def test_a_person_who_asks_for_what_is_not_made_is_told_that_it_is_gone(machine: type[StepMachine]) -> None:
+    """A target that was restored has it, and heals by that."""
+    one = machine()
+    one.say("1", thing())
+    one.say("2", thing(count=1))
+    one.bus.settle()
+    before = dict(one.bus.states)
+    asked = [b"2", b"never there"]
+    for _ in range(2):
+        events = one.bus.events
+        one.bus.producer().reread(NAME, [*asked, *(id.encode() for id in before)])
+        one.bus.settle()
+        assert one.bus.events == events + 2 + len(before)
+        for id in asked:
+            assert one.bus.states[id.decode()][1] is None
+        assert one.bus.live().keys() == before.keys()
+        one.bus.crash()
+        one.bus.settle()
