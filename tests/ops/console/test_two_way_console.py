@@ -95,9 +95,10 @@ def merged(loaded: LoadedMap, settings: Settings, state: State) -> None:
         head, data = schemas.prefix(name, schema), encode({**values, "phone": phone})
         frames[system], _ = event_encoder(head, system, name)(b"C1", 1, AT, AT, data)
     record.held["phone", "books"] = Held("333", "111", AT + 60_000_000)
-    MergeStore(state, "customer", codec.encode, codec.decode, FrameDecoder(schemas)).save(
-        [StoredRecord(record, frames)]
-    )
+    state.run(b"insert into joined_type (data_type, joined_by) values ('customer', 'test')")
+    store = MergeStore(state, "customer", codec.encode, codec.decode, FrameDecoder(schemas))
+    store.accepted = store.joined()
+    store.save([StoredRecord(record, frames)])
 
 
 def test_the_map_is_drawn_as_people_wrote_it(console: Served) -> None:
