@@ -7,6 +7,7 @@ them how long a flow was away; what a topic has forgotten meanwhile must be know
 from __future__ import annotations
 
 import json
+import logging
 import time
 
 from confluent_kafka import OFFSET_BEGINNING
@@ -16,9 +17,11 @@ from sorbus.bus.names import Names
 from sorbus.bus.status import tell
 from sorbus.settings import Settings
 
-NOTED_EVERY = 3600.0
+_NOTED_EVERY = 3600.0
+"""Seconds."""
 READ_BY = "read by "
 """Begins the keys of these messages."""
+_log = logging.getLogger(__name__)
 
 
 class ReadTime:
@@ -32,7 +35,7 @@ class ReadTime:
     def note(self) -> None:
         """Its offsets have just been committed. Written once an hour, by a process that reports its status."""
         now = time.monotonic()
-        if self._noted_at is None or now - self._noted_at >= NOTED_EVERY:
+        if self._noted_at is None or now - self._noted_at >= _NOTED_EVERY:
             self._noted_at = now
             said = json.dumps({"at": int(time.time())}).encode()
             tell(self._settings, self._names, self._names.controls, self._key, said)
@@ -42,7 +45,11 @@ class ReadTime:
         reader = topic_reader(self._settings, "read-times", wait_ms=100)
         try:
             partitions = all_partitions(reader, self._names.controls, OFFSET_BEGINNING)
-            found = [one.value() for one in read_to_end(reader, partitions) if bytes_of(one.key()) == self._key]
+            said = [one.value() for one in read_to_end(reader, partitions) if bytes_of(one.key()) == self._key]
         finally:
             reader.close()
-        return float(json.loads(bytes_of(found[-1]))["at"]) if found else None
+        try:
+            return float(json.loads(bytes_of(said[-1]))["at"]) if said else None
+        except (ValueError, KeyError, TypeError) as error:  # written by a person, or another release
+            _log.warning("when it read last can't be told from %r on %s: %s", said[-1], self._names.controls, error)
+            return None

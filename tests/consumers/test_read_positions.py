@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -19,7 +20,7 @@ from sorbus.errors import LostPosition
 from sorbus.map.load import load_map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.gadgets import gadget
-from tests.consumers.line import FLOW, MAP, Line, down, eventually
+from tests.consumers.line import FLOW, MAP, Line, Running, down, eventually
 from tests.topics import delete_messages, set_topic
 
 REREAD = MAP.replace("    timing: {timing}\n", "    timing: {timing}\n    on_lost_events: reread\n")
@@ -183,16 +184,22 @@ def test_a_batch_in_hand_while_its_target_is_away_for_hours_stays_uncommitted(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when an idle group's offsets are committed again, which was an hour after the last time."""
-    with line.consuming() as running:
-        line.publish(gadgets(range(3), 1))
-        line.until({str(id): "v1" for id in range(3)})
-        with down(line):
-            line.publish(gadgets(range(3), 2))
-            eventually(running.health.waiting, "the target's absence")
-            monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
-            running.stop()
+    with line.consuming() as running, in_hand(line, running):
+        monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
+        running.stop()
     with line.consuming():
         line.until({str(id): "v2" for id in range(3)})
+
+
+@contextmanager
+def in_hand(line: Line, running: Running) -> Iterator[None]:
+    """While the block lasts the target is away, and three gadgets of version 2 wait for it."""
+    line.publish(gadgets(range(3), 1))
+    line.until({str(id): "v1" for id in range(3)})
+    with down(line):
+        line.publish(gadgets(range(3), 2))
+        eventually(running.health.waiting, "the target's absence")
+        yield
 
 
 class Later:
@@ -217,11 +224,7 @@ def test_a_flow_that_waits_for_longer_than_deletes_are_kept_is_told_of_them_whil
     for module in (read_positions, committed_offsets):
         monkeypatch.setattr(module, "time", later)
     with line.consuming() as running:
-        line.publish(gadgets(range(3), 1))
-        line.until({str(id): "v1" for id in range(3)})
-        with down(line):
-            line.publish(gadgets(range(3), 2))
-            eventually(running.health.waiting, "the target's absence")
+        with in_hand(line, running):
             later.seconds = 31 * 86_400.0
             if unread:
                 line.publish([("0", 3, None)])
@@ -328,3 +331,11 @@ def forgotten(client: AdminClient, group: str) -> bool:
             raise
         return False
     return True
+
+
+@pytest.mark.parametrize("said", [None, b"", b"soon", b"[]", b'{"at": null}'])
+def test_what_cannot_be_read_of_when_a_flow_read_last_stops_no_flow(line: Line, said: bytes | None) -> None:
+    producer = Producer(base_config(line.settings, "test"))
+    producer.produce(line.names.controls, said, f"read by {FLOW}")
+    assert producer.flush(20) == 0
+    assert ReadTime(line.settings, line.names, FLOW).last() is None

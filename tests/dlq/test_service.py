@@ -78,15 +78,15 @@ def test_a_requeued_letter_that_must_wait_is_on_its_way_until_it_lands(
         eventually(lambda: state_of(service, letter.id) == "landed", "the closed letter")
 
 
+def _away(*_: object) -> None:
+    raise TransientError("Kafka is gone")
+
+
 def test_a_requeue_that_was_interrupted_goes_on_with_the_next(
     line: Line, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (letter,) = refuse(line, "g1")
-
-    def die(*_: object) -> None:
-        raise TransientError("Kafka is gone")
-
-    monkeypatch.setattr(service._sender, "requeue", die)
+    monkeypatch.setattr(service._sender, "requeue", _away)
     with pytest.raises(TransientError):
         service.requeue(ALL, "Ada")
     assert state_of(service, letter.id) == "requeueing"
@@ -172,11 +172,7 @@ def test_an_edit_that_was_interrupted_is_what_the_next_requeue_sends(
     line: Line, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (letter,) = refuse(line, "g1")
-
-    def die(*_: object) -> None:
-        raise TransientError("Kafka is gone")
-
-    monkeypatch.setattr(service._sender, "requeue", die)
+    monkeypatch.setattr(service._sender, "requeue", _away)
     with pytest.raises(TransientError):
         service.edit(letter.id, {"name": "edited"}, "Ada")
     monkeypatch.undo()

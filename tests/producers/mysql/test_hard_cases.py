@@ -186,16 +186,7 @@ def lost(tape: InMemoryBus) -> str:
 
 
 def test_another_history_is_found(shop: Callable[..., InMemoryBus], mariadb_server: Mariadb) -> None:
-    tape = shop()
-    run(tape, "insert into thing values ('a', 'a', 1)")
-    until(tape, a=thing("a", 1))
-    run(tape, "insert into thing values ('b', 'b', 2)")
-    until(tape, a=thing("a", 1), b=thing("b", 2))
-    tape.crash()
-    [(before,)] = mariadb_server.root("select @@gtid_binlog_pos")
-    number = int(str(before).rpartition("-")[2])
-    end_dumps(mariadb_server)
-    mariadb_server.root("reset master")
+    tape, number = other_history(shop, mariadb_server)
     run(tape, "insert into thing values ('c', 'c', 3)")
     assert "another history" in lost(tape)
     tape.crash()
@@ -212,8 +203,7 @@ def test_numbers_that_go_back_within_a_domain_are_not_taken_for_read(
     tape = shop()
     run(tape, "insert into thing values ('a', 'a', 1)")
     until(tape, a=thing("a", 1))
-    [(before,)] = mariadb_server.root("select @@gtid_binlog_pos")
-    number = int(str(before).rpartition("-")[2])
+    number = last_number(mariadb_server)
     # As on a replica that somebody writes to: its own changes are numbered on, then come its primary's.
     run(tape, "set server_id = 77", f"set gtid_seq_no = {number + 5}", "insert into thing values ('b', 'b', 2)")
     run(tape, f"set gtid_seq_no = {number + 1}", "insert into thing values ('c', 'c', 3)")
@@ -223,16 +213,7 @@ def test_numbers_that_go_back_within_a_domain_are_not_taken_for_read(
 def test_a_failover_to_a_server_that_went_on_without_the_last_transaction(
     shop: Callable[..., InMemoryBus], mariadb_server: Mariadb
 ) -> None:
-    tape = shop()
-    run(tape, "insert into thing values ('a', 'a', 1)")
-    until(tape, a=thing("a", 1))
-    run(tape, "insert into thing values ('b', 'b', 2)")
-    until(tape, a=thing("a", 1), b=thing("b", 2))
-    tape.crash()
-    [(last,)] = mariadb_server.root("select @@gtid_binlog_pos")
-    number = int(str(last).rpartition("-")[2])
-    end_dumps(mariadb_server)
-    mariadb_server.root("reset master")
+    tape, number = other_history(shop, mariadb_server)
     run(tape, "set sql_log_bin = 0", "delete from thing where id = 'b'")
     run(tape, f"set gtid_seq_no = {number - 1}", "update thing set count = 5")
     run(tape, "set server_id = 77", f"set gtid_seq_no = {number}", "insert into thing values ('c', 'c', 3)")
@@ -254,6 +235,26 @@ def test_a_replica_that_does_not_log_what_it_gets_is_refused(
         mariadb_server.root("reset slave all", "set global gtid_slave_pos = ''")
         if may_ask:
             mariadb_server.root(f"revoke {right} from {USER}@'127.0.0.1'")
+
+
+def other_history(shop: Callable[..., InMemoryBus], server: Mariadb) -> tuple[InMemoryBus, int]:
+    """Two rows captured, each in a transaction, and the server's log begun again; the number of the second."""
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    run(tape, "insert into thing values ('b', 'b', 2)")
+    until(tape, a=thing("a", 1), b=thing("b", 2))
+    tape.crash()
+    number = last_number(server)
+    end_dumps(server)
+    server.root("reset master")
+    return tape, number
+
+
+def last_number(server: Mariadb) -> int:
+    """Of the last transaction in the server's log."""
+    [(position,)] = server.root("select @@gtid_binlog_pos")
+    return int(str(position).rpartition("-")[2])
 
 
 def end_dumps(server: Mariadb) -> None:
