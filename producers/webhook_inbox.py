@@ -78,7 +78,12 @@ class InboxReader(NoInbox):
 
     def read_wait(self, wait: float) -> float:
         """None, the wait is the inbox's; but while records that were told of may not be looked up yet, a little."""
-        return min(wait, _OWED) if self._is_asked and getattr(self._producer, "owes", False) else 0.0
+        return min(wait, _OWED) if self._is_owed else 0.0
+
+    @property
+    def _is_owed(self) -> bool:
+        """Whether the producer is still to look up what it was told of last."""
+        return self._is_asked and bool(getattr(self._producer, "owes", False))
 
     def complete(self, batch: Batch | None) -> Batch | None:
         """Called after every good read: what the producer was told before it has been looked up.
@@ -87,7 +92,7 @@ class InboxReader(NoInbox):
         """
         if batch is not None:
             self._position = batch.position
-        if not self._is_asked or getattr(self._producer, "owes", False):
+        if not self._is_asked or self._is_owed:
             return batch
         self._is_asked = False
         if self._waiting:
