@@ -49,6 +49,10 @@ class MysqlTarget(BaseModel):
         names = list(self.tables.values())
         if len(set(names)) != len(names):
             raise ValueError(f"the tables {', '.join(names)} must differ")
+        if not self.existing and any(child.position is None for child in self.children.values()):
+            raise ValueError(
+                "position: null is for existing tables; those that Sorbus makes have a place for each item"
+            )
         return self
 
     @property

@@ -89,7 +89,8 @@ def made_tables(flow: BoundFlow, *, is_mariadb: bool) -> list[MadeTable]:
         item = fields[name].type.item
         assert item is not None
         inner = {field.name: field for field in item.fields}
-        position = child.position or "position"
+        position = child.position
+        assert position is not None
         columns = [(child.parent, id_type, True), (position, "int", True)]
         columns += [(a.into, *_wanted(a, inner)) for a in parts[name] if a.into not in (child.parent, position, "id")]
         tables.append(MadeTable(name, child.table, columns, [child.parent, position]))

@@ -45,6 +45,10 @@ class PostgresTarget(BaseModel):
         names = [self.table, *(child.table for child in self.children.values())]
         if len(set(names)) != len(names):
             raise ValueError(f"the tables {', '.join(names)} must differ")
+        if not self.existing and any(child.position is None for child in self.children.values()):
+            raise ValueError(
+                "position: null is for existing tables; those that Sorbus makes have a place for each item"
+            )
         if not self.creates and (not self.existing or self.children):
             raise ValueError("creates: false is for an existing table without children")
         return self

@@ -104,7 +104,8 @@ def made_tables(flow: BoundFlow) -> list[TargetTable]:
         item = fields[name].type.item
         assert item is not None
         inner = {field.name: field for field in item.fields}
-        position = child.position or "position"
+        position = child.position
+        assert position is not None
         columns = [(child.parent, "text", True), (position, "integer", True)]
         columns += [(a.into, *_wanted(a, inner)) for a in parts[name] if a.into not in (child.parent, position)]
         tables.append(TargetTable(child.table, [c for c in columns if c[0] != "id"], [child.parent, position]))

@@ -9,8 +9,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
+from sorbus.consumers.mysql.options import MysqlTarget
 from sorbus.consumers.postgres.consumer import PostgresConsumer
+from sorbus.consumers.postgres.options import PostgresTarget
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer, flow_into, gadget, make_tables, opened
 
 TABLES = """
@@ -152,3 +155,12 @@ def test_a_delete_takes_the_lines_before_the_row_that_they_refer_to(target: Targ
     assert target.consumer.take_outcomes()["deleted"] == 1
     assert target.lines("ended") == []
     assert target.lines("longer") == staged([("c", 3)])
+
+
+@pytest.mark.parametrize("target", [PostgresTarget, MysqlTarget])
+def test_items_without_a_place_go_into_existing_tables_alone(target: type[BaseModel]) -> None:
+    """Those that Sorbus makes have one in their key; a map that had none was applied, and delivered nothing."""
+    children = {"lines": {"table": "lines", "position": None}}
+    with pytest.raises(ValidationError, match="position: null is for existing tables"):
+        target.model_validate({"table": "orders", "children": children})
+    target.model_validate({"table": "orders", "children": children, "existing": True})
