@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sorbus.abilities import (
-    SupportsDiagnosis,
-    SupportsHealthCheck,
-    SupportsSampling,
-    SupportsSourceWarnings,
-    SupportsTargetWarnings,
-)
+from sorbus.abilities import SupportsHealthCheck
 from sorbus.diagnosis import Diagnosis
+from sorbus.discovery import SupportsDiagnosis, SupportsSampling, SupportsSourceWarnings, SupportsTargetWarnings
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.doctor.steps import of_steps
 from sorbus.waiting.complete import consumer_of

@@ -8,8 +8,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sorbus.abilities import SupportsMapping
 from sorbus.connector import BoundSource, BoundSystem
+from sorbus.discovery import SupportsMapping
 from sorbus.errors import MapError, PermanentError, SorbusError
 from sorbus.http_api.connection import application
 from sorbus.http_api.path import read_path

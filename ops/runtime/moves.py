@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sorbus.abilities import SupportsIdListing
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
 from sorbus.bus.topic_facts import topic_facts
 from sorbus.bus.topic_ownership import Inherited, Ownership, held
 from sorbus.connector import BoundSource, BoundSystem, Step
+from sorbus.discovery import SupportsIdListing
 from sorbus.map.loaded import LoadedMap
 from sorbus.settings import Settings
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sorbus.abilities import SupportsSourceWarnings, SupportsTargetWarnings
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
+from sorbus.discovery import SupportsSourceWarnings, SupportsTargetWarnings
 from sorbus.drift.watch import has_state
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.runtime.moves import plan_moves

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from sorbus.abilities import SupportsOwnerLookup
 from sorbus.avro.decode import read_record
+from sorbus.discovery import SupportsOwnerLookup
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.trace.events import EventHistory

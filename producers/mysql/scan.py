@@ -42,7 +42,7 @@ def record_ids(system: BoundSystem, source: BoundSource) -> Iterator[bytes]:
 
 
 def read_record(system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
-    """See `sorbus.abilities.SupportsOwnerLookup`. PermanentError: it can't be made canonical."""
+    """See `sorbus.discovery.SupportsOwnerLookup`. PermanentError: it can't be made canonical."""
     with session_for(connection_of(system), "trace", f"reading {source.name} {id} in {system.name}") as session:
         [capture] = open_captures(session, system, [source])
         key = record_key(id.encode(errors="replace"), len(capture.key))

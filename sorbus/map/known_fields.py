@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sorbus.abilities import SupportsDescription
 from sorbus.connector import consumer_connector, known_kinds, producer_connector
+from sorbus.discovery import SupportsDescription
 from sorbus.errors import SorbusError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from sorbus.abilities import NullCount, Resource
+from sorbus.abilities import Resource
 from sorbus.connector import BoundSystem
+from sorbus.discovery import NullCount
 from sorbus.mysql.catalog import read_mysql_resources, read_mysql_table
 from sorbus.mysql.connection import MysqlConnection, quoted, session_for
 

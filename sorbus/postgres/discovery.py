@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from sorbus.abilities import NullCount, Resource
+from sorbus.abilities import Resource
 from sorbus.connector import BoundSystem
+from sorbus.discovery import NullCount
 from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.checksums import hash_algorithms
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from sorbus.abilities import NullCount
+from sorbus.discovery import NullCount
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 
 _PATIENCE_MS = 5000

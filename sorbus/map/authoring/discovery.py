@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from sorbus.abilities import NullCount, Resource, SupportsDiscovery, SupportsNullCounts
+from sorbus.abilities import Resource
 from sorbus.connector import consumer_connector, known_kinds, producer_connector
+from sorbus.discovery import NullCount, SupportsDiscovery, SupportsNullCounts
 from sorbus.errors import SorbusError
 from sorbus.map.authoring.draft_map import ProposedOwner, propose_owners, source_options
 from sorbus.map.authoring.draft_schema import Draft, draft_types

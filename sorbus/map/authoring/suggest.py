@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from sorbus.abilities import CatalogField, SupportsSampling, SupportsTargetSchema
+from sorbus.abilities import CatalogField
 from sorbus.connector import consumer_connector, producer_connector
+from sorbus.discovery import SupportsSampling, SupportsTargetSchema
 from sorbus.errors import Finding, MapError, SorbusError
 from sorbus.map.authoring.discovery import discover
 from sorbus.map.authoring.field_names import means_field, noun, words

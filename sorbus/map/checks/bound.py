@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sorbus.abilities import SupportsDescription
 from sorbus.connector import BoundFlow, BoundSource
+from sorbus.discovery import SupportsDescription
 from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap, Role

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from sorbus.abilities import CatalogField, Resource, SupportsTargetSchema
+from sorbus.abilities import CatalogField, Resource
 from sorbus.connector import BoundFlow, BoundSource
+from sorbus.discovery import SupportsTargetSchema
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.checks.types import misfits

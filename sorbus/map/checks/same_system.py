@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from sorbus.abilities import SupportsLocation
+from sorbus.discovery import SupportsLocation
 from sorbus.errors import SorbusError
 
 if TYPE_CHECKING:
