@@ -129,10 +129,12 @@ class Walk:
         self.url = found[1]
 
     def groups(self) -> dict[str, int]:
-        """What the page of dead letters says: reason -> how many."""
+        """What the page of dead letters says: reason -> how many; all at once, for the page follows what happens."""
         self.page.goto(f"{self.url}/letters")
-        rows = self.page.locator("table tbody tr").all()
-        return {row.locator("th").inner_text(): int(row.locator("td").first.inner_text().split()[0]) for row in rows}
+        rows = self.page.locator("table tbody tr").evaluate_all(
+            "rows => rows.map(row => [row.querySelector('th').innerText, row.querySelector('td').innerText])"
+        )
+        return {reason: int(count.split()[0]) for reason, count in rows}
 
     def letter(self, reason: str, record: int) -> None:
         """Opens a letter by way of its group."""
