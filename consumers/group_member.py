@@ -37,11 +37,15 @@ class Stopped(Exception):
 
 
 class PolledBatch(NamedTuple):
-    """Events, without what Kafka says between them: the offsets after them, and where partitions ended."""
+    """Events, without what Kafka says between them: the offsets after them, and where partitions ended.
+
+    `written`: when each partition's last message was, or when it was seen that none is left; seconds since 1970.
+    """
 
     events: list[Message]
     offsets: dict[Partition, int]
     ends: dict[Partition, int]
+    written: dict[Partition, float]
 
 
 class GroupMember:
@@ -63,6 +67,7 @@ class GroupMember:
         self._are_many = False
         self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
+        self._written: dict[Partition, float] = {}
         self._reached: dict[Partition, int] = {}
         """How far the flow is in what it is assigned, committed or not."""
         self._drained: set[Partition] = set()
@@ -102,7 +107,7 @@ class GroupMember:
     def sort(self, messages: Sequence[Message]) -> PolledBatch:
         """Tells events from what Kafka says between them. LostPosition, TransientError, AuthError."""
         last: dict[object, Message] = {}
-        batch = PolledBatch([], {}, {})
+        batch = PolledBatch([], {}, {}, {})
         for message in messages:
             failure = message.error()
             if failure is None:
@@ -122,13 +127,16 @@ class GroupMember:
             last[message.topic(), message.partition()] = message
         # The end of a partition lies behind the markers of transactions: committing it leaves no lag.
         for message in last.values():
-            batch.offsets[partition_of(message)] = offset_of(message) + (message.error() is None)
+            is_event = message.error() is None
+            batch.offsets[partition_of(message)] = offset_of(message) + is_event
+            batch.written[partition_of(message)] = message.timestamp()[1] / 1000 if is_event else time.time()
         return batch
 
-    def landed(self, offsets: dict[Partition, int]) -> None:
-        """All before these offsets is in the target, or filed: they can be committed."""
-        self._offsets |= offsets
-        self._reached |= offsets
+    def landed(self, batch: PolledBatch) -> None:
+        """All before its offsets is in the target, or filed: they can be committed."""
+        self._offsets |= batch.offsets
+        self._written |= batch.written
+        self._reached |= batch.offsets
 
     def commit(self, *, wait: bool) -> None:
         """Commits what has landed. Kafka's refusal is no fault: the same events come again and change nothing."""
@@ -141,8 +149,12 @@ class GroupMember:
         self._committed_at = now
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = self._assignment()
-        offsets = [self._positions.stamped(at, offset) for at, offset in self._offsets.items() if at in assigned]
-        self._offsets = {}
+        offsets = [
+            self._positions.stamped(at, offset, self._written[at])
+            for at, offset in self._offsets.items()
+            if at in assigned
+        ]
+        self._offsets, self._written = {}, {}
         if not offsets:
             return
         try:
@@ -305,7 +317,7 @@ class GroupMember:
         try:
             for partition, offset in self._reached.items():
                 if self._client.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] == offset:
-                    self._offsets[partition] = offset
+                    self._offsets[partition], self._written[partition] = offset, time.time()
         except KafkaException as error:
             _log.debug("flow %s: where partitions end isn't known: %s", self._flow, error)
         return self._offsets.keys() == self._reached.keys()

@@ -162,6 +162,6 @@ class ConsumeLoop:
                 messages = self._poll(messages)
                 continue
             self._delivery.drained(batch.ends)
-            self._member.landed(batch.offsets)
+            self._member.landed(batch)
             self._retry.recovered()
             return

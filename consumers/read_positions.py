@@ -1,8 +1,8 @@
 """Where a flow resumes in each partition, and whether the topic still holds all that comes after it.
 
-Each committed offset carries, as its metadata, the id of the topic it belongs to and when it was committed: a topic
+Each committed offset carries, as its metadata, the id of the topic it belongs to and how late what was read is: a topic
 that was deleted and made again has another id, and Kafka forgets deletes that nobody has read for
-`delete.retention.ms`.
+`delete.retention.ms`, be it that the flow was away, or that it reads all the time and is so far behind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from sorbus.bus.committed import REMOVED, CommittedPosition, forgotten_since, lost_since
+from sorbus.bus.committed import REMOVED, CommittedPosition, forgotten_since, lost_since, read_until
 from sorbus.bus.kafka import Partition, kafka_errors
 from sorbus.bus.read_times import ReadTime
 from sorbus.bus.topic_facts import recent_topic_ids, topic_facts
@@ -39,7 +39,7 @@ class ReadPositions:
         self._ids: dict[str, str] = {}
         self._unchecked: dict[Partition, CommittedPosition | None] = {}
         self._moved: dict[Partition, tuple[int, float]] = {}
-        """The offset of each partition that was committed last, and since when it is that (monotonic seconds)."""
+        """The offset of each partition that was committed last, and how late it is (monotonic seconds)."""
         self._kept: dict[str, float] = {}
         self._compared_at = self._stamped_at = time.monotonic()
 
@@ -67,8 +67,8 @@ class ReadPositions:
         LostPosition where events are gone and the map doesn't say to reread. TransientError when Kafka can't be asked.
         """
         for partition, (offset, since) in self._moved.items():
-            if self._is_late(partition):  # it was paused, or waited for its time or its target
-                at = time.time() - (time.monotonic() - since)
+            if self._is_late(partition):  # it was paused, waited for its time or its target, or is slow
+                at = _moment(since)
                 self._unchecked.setdefault(partition, CommittedPosition(offset, self._ids[partition[0]], at))
         if self._unchecked:
             return self._check_new()
@@ -80,24 +80,31 @@ class ReadPositions:
             for topic in remade:
                 self._lost((topic, 0), "{} was deleted and made again while it was read")
                 self._ids[topic] = found[topic][0]
-            return [(topic, partition) for topic in remade for partition in range(found[topic][1])]
+            return self._begun_again((topic, partition) for topic in remade for partition in range(found[topic][1]))
         return []
 
     def committed(self) -> None:
         """Offsets have been committed."""
-        self._read_time.note()
+        since = [since for (topic, _), (_, since) in self._moved.items() if topic == self._events]
+        self._read_time.note(_moment(min(since, default=time.monotonic())))
 
     def fell_behind(self, partition: Partition) -> Partition:
         """Kafka no longer has the offset we were to read next. LostPosition, or the partition to begin again."""
         self._lost(partition, f"messages of {{}} {REMOVED}")
+        self._begun_again([partition])
         return partition
 
-    def stamped(self, partition: Partition, offset: int) -> TopicPartition:
-        """An offset to be committed, with what `CommittedPosition` reads."""
-        now = time.monotonic()
-        since = self._moved[partition][1] if self._is_late(partition) else now  # `check` is still to see it
-        self._moved[partition] = offset, since
-        said = {"topic": self._ids.get(partition[0], ""), "at": int(time.time() - (now - since))}
+    def stamped(self, partition: Partition, offset: int, written: float) -> TopicPartition:
+        """An offset to be committed, with what `CommittedPosition` reads.
+
+        `written`: when its last message was (seconds since 1970), or when it was known that there is none behind it.
+        """
+        _, since = self._moved.get(partition, (0, time.monotonic()))
+        until = _moment(since)
+        if not self._is_late(partition):  # else `check` is still to see it
+            until = read_until(until, written)
+        self._moved[partition] = offset, time.monotonic() - (time.time() - until)
+        said = {"topic": self._ids.get(partition[0], ""), "at": int(until)}
         return TopicPartition(*partition, offset, json.dumps(said, separators=(",", ":")))
 
     @property
@@ -134,8 +141,14 @@ class ReadPositions:
             del self._unchecked[partition]
         return again
 
+    def _begun_again(self, partitions: Iterable[Partition]) -> list[Partition]:
+        """They are read from their beginning now: what was deleted before has no older state to be read."""
+        found = list(partitions)
+        self._moved |= dict.fromkeys(found, (0, time.monotonic()))
+        return found
+
     def _is_late(self, partition: Partition) -> bool:
-        """Whether nothing was committed for longer than the topic keeps deletes."""
+        """Whether what is to be read next may be older than the topic keeps deletes."""
         _, since = self._moved.get(partition, (0, 0.0))
         kept = self._kept.get(partition[0])
         return partition in self._moved and kept is not None and time.monotonic() - since > kept
@@ -159,3 +172,8 @@ class ReadPositions:
                 " every record again. Then write `on_lost_events: reread` under the flow in the map and start it: it"
                 " reads the topic from its beginning. Records that were deleted meanwhile may be left in the target"
             )
+
+
+def _moment(since: float) -> float:
+    """What a clock that doesn't jump said then, in seconds since 1970."""
+    return time.time() - (time.monotonic() - since)

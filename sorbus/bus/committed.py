@@ -14,7 +14,9 @@ REMOVED = "were removed before they were read (retention, or deleted records)"
 
 
 class CommittedPosition(NamedTuple):
-    """A committed offset: its topic's id in Kafka ("" if unknown) and when it was committed (seconds since 1970)."""
+    """A committed offset: its topic's id in Kafka ("" if unknown) and how late what was read is (`read_until`), 0.0 if
+    unknown.
+    """
 
     offset: int
     topic: str = ""
@@ -48,9 +50,10 @@ def read_until(before: float, written: float) -> float:
     """How late a position is once a message is read that was `written` then, in seconds since 1970.
 
     What comes after it was written later than that, and later than `before`: when all that there was had been read, or
-    when reading began. What was deleted before then had no older state to be read.
+    when reading began. What was deleted before then had no older state to be read. None of them was in the future,
+    whatever a clock said then.
     """
-    return max(before, min(written, time.time()))
+    return min(max(before, written), time.time())
 
 
 def forgotten_since(at: float | None, kept: float | None) -> str | None:
@@ -63,4 +66,7 @@ def _away(at: float, kept: float | None) -> str | None:
     if kept is None or away <= kept:
         return None
     days = f"{away / 86400:.1f} days"
-    return f"{{}} was not read for {days}, but keeps deletes for {kept / 86400:.1f} days: some may be lost"
+    return (
+        f"{{}} holds what came in the last {days} and was not read, but keeps deletes for {kept / 86400:.1f} days:"
+        " some may be lost"
+    )

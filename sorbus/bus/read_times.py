@@ -1,7 +1,7 @@
-"""When each flow last committed what it had read, kept on the controls topic, which forgets nothing.
+"""How late what each flow has read is, noted when it commits, and kept on the controls topic, which forgets nothing.
 
 Kafka forgets a consumer group's offsets a week after its last member has left (`offsets.retention.minutes`), and with
-them how long a flow was away; what a topic has forgotten meanwhile must be known still.
+them how far behind a flow was; what a topic has forgotten meanwhile must be known still.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ class ReadTime:
         self._key = f"{READ_BY}{flow}".encode()
         self._noted_at: float | None = None
 
-    def note(self) -> None:
-        """Its offsets have just been committed. Written once an hour, by a process that reports its status."""
+    def note(self, until: float) -> None:
+        """Its offsets have just been committed, and what it has read is so late (`sorbus.bus.committed.read_until`).
+
+        Written once an hour, by a process that reports its status.
+        """
         now = time.monotonic()
         if self._noted_at is None or now - self._noted_at >= _NOTED_EVERY:
             self._noted_at = now
-            said = json.dumps({"at": int(time.time())}).encode()
+            said = json.dumps({"at": int(until)}).encode()
             tell(self._settings, self._names, self._names.controls, self._key, said)
 
     def last(self) -> float | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -215,6 +216,51 @@ class Later:
         return time.monotonic() + self.seconds
 
 
+GATE = """
+create function gate() returns trigger language plpgsql as
+    'begin perform pg_advisory_xact_lock(new.id::int); return new; end';
+create trigger gate before insert on gadgets for each row execute function gate()
+"""
+
+
+@pytest.mark.parametrize("where", ["while it runs", "when it starts", "when its offsets are gone"])
+def test_a_flow_that_delivers_all_the_time_but_weeks_behind_is_told_of_deletes_that_are_forgotten(
+    line: Line, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """It commits every 20 days, and what it is to read next is older than deletes are kept."""
+    later, notes = Later(), list[float]()
+    for module in (read_positions, committed_offsets):
+        monkeypatch.setattr(module, "time", later)
+    monkeypatch.setattr(ReadTime, "note", lambda _, until: notes.append(until))
+    monkeypatch.setattr(ReadTime, "last", lambda _: notes[-1] if notes else None)
+    line.execute(GATE)
+    with psycopg.connect(line.dsn, autocommit=True) as gate:
+        gate.execute("select pg_advisory_lock(1), pg_advisory_lock(2)")
+        with line.consuming(batch=1) as running:
+            for id in "0123":
+                line.write(id, *line.writer.event(id, 1, gadget("v1", lines=[])), partition=0)
+            line.flush()
+            for days, id in ((20, "1"), (29, "2")):
+                eventually(lambda: committed(line)[0][0] >= int(id), f"gadgets before {id}")  # noqa: B023 - at once
+                later.seconds = 86_400.0 * days
+                if id == "1":
+                    gate.execute("select pg_advisory_unlock(1)")
+            if where == "while it runs":
+                later.seconds = 86_400.0 * 40
+                gate.execute("select pg_advisory_unlock(2)")
+                running.thread.join(40)
+                assert not running.thread.is_alive(), "it goes on, though deletes may be lost"
+                error, running.error = running.error, None
+                assert isinstance(error, LostPosition)
+                return
+            running.stop()
+    later.seconds = 86_400.0 * 40
+    if where == "when its offsets are gone":
+        client, group = admin(line.settings), line.names.group(FLOW)
+        eventually(lambda: forgotten(client, group), "a group without members")
+    assert "in the last 40.0 days and was not read" in str(stopped(line))
+
+
 @pytest.mark.parametrize("unread", [False, True])
 def test_a_flow_that_waits_for_longer_than_deletes_are_kept_is_told_of_them_while_it_runs(
     line: Line, monkeypatch: pytest.MonkeyPatch, *, unread: bool
@@ -237,7 +283,7 @@ def test_a_flow_that_waits_for_longer_than_deletes_are_kept_is_told_of_them_whil
         running.thread.join(40)
         assert not running.thread.is_alive(), "it goes on, though deletes may be lost"
         error, running.error = running.error, None
-    assert "was not read for 31.0 days" in str(error)
+    assert "in the last 31.0 days and was not read" in str(error)
 
 
 def test_an_idle_groups_offsets_are_committed_again_only_where_nothing_waits(
@@ -269,8 +315,8 @@ def test_a_flow_has_not_read_while_anything_waits_in_one_of_its_partitions(
 ) -> None:
     """Else nobody would know, once Kafka has forgotten its offsets, for how long it has read no deletes there."""
     delivered(line, range(9), 1)
-    notes: list[ReadTime] = []
-    monkeypatch.setattr(ReadTime, "note", lambda one: notes.append(one))
+    notes: list[float] = []
+    monkeypatch.setattr(ReadTime, "note", lambda _, until: notes.append(until))
     with line.consuming() as running, down(line):
         eventually(running.health.waiting, "the target's absence")
         before = committed(line)
@@ -303,7 +349,7 @@ def test_offsets_that_kafka_has_forgotten_are_no_new_flow(line: Line, hours: int
         with line.consuming():
             line.until({str(id): "v2" for id in range(8)})
     else:
-        assert "was not read for 0.1 days" in str(stopped(line))
+        assert "in the last 0.1 days and was not read" in str(stopped(line))
 
 
 def test_when_a_flow_read_last_is_kept_where_nothing_is_deleted_by_time(line: Line) -> None:
