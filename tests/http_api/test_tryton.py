@@ -172,3 +172,14 @@ def test_a_locked_account_is_left_alone_by_all_processes(state: State) -> None:
         assert len(asked) == 1, "only the first attempt was sent"
         for transport in flows:
             transport.close()
+
+
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_a_value_of_trytons_own_that_it_gave_twice_is_no_fault_of_the_record(state: State, *, is_ours: bool) -> None:
+    """Its sequences do so to two parties that are made at the same time."""
+    refusal = {"error": ["UserError", ["The code on party must be unique.", ""]]}
+    with answering(lambda asked: as_json(200, {"result": [1, "k"]} if b"login" in asked.body else refusal)) as (url, _):
+        transport = HttpTransport(bound(url), state)
+        with pytest.raises(PermanentError if is_ours else TransientError, match="unique" if is_ours else "same code"):
+            TrytonApi(transport).create("party", {"name": "A", **({"code": "7"} if is_ours else {})}, key="")
+        transport.close()

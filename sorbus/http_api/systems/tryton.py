@@ -26,6 +26,7 @@ from sorbus.http_api.systems.tryton_values import CONTACTS, contact_commands, en
 from sorbus.http_api.transport import HttpTransport
 
 _LATER = re.compile(r"database is locked|deadlock|could not serialize|connection .*(closed|terminated)", re.IGNORECASE)
+_UNIQUE = re.compile(r"The (\w+) on .* must be unique")
 _EVERYTHING = {"active_test": False, "language": "en"}
 _ACTIVE = {"language": "en"}
 
@@ -87,7 +88,15 @@ class TrytonApi:
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
         """See `Api`. Tryton has no idempotency keys."""
-        made = self._ask(self.creating(resource, fields, key=key), f"creating {resource} in Tryton")
+        doing = f"creating {resource} in Tryton"
+        try:
+            made = self._ask(self.creating(resource, fields, key=key), doing)
+        except PermanentError as error:
+            unique = _UNIQUE.search(error.words or "")
+            if unique is None or unique[1].lower() in fields:
+                raise
+            # A value of Tryton's own, from a sequence: it gives the same one to two that are made at the same time.
+            raise TransientError(f"{doing}: two got the same {unique[1]}; a later retry may succeed") from error
         if not isinstance(made, list) or not made:
             raise TransientError(f"creating {resource} in Tryton: the answer names no id, so it may have been made")
         return {**fields, "id": made[0]}
