@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
+from sorbus.abilities import Progress
 from sorbus.bus.kafka import Partition, admin, as_error, group_consumer, kafka_errors, leave, offset_of, partition_of
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
@@ -68,6 +69,10 @@ class GroupMember:
         self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
         self._written: dict[Partition, float] = {}
+        self.is_noted = False
+        """Whether the target notes how far it is: no offset is committed before it has."""
+        self.before_waiting: Callable[[], None] = lambda: None
+        """Called before what has landed is committed since nothing follows for a while, or another member does."""
         self._reached: dict[Partition, int] = {}
         """How far the flow is in what it is assigned, committed or not."""
         self._drained: set[Partition] = set()
@@ -100,9 +105,9 @@ class GroupMember:
         """Has the next messages fetched in a thread until Kafka's client is used here again; see `Prefetch`."""
         self._prefetch.begin(most, on_full)
 
-    def lost_events(self) -> list[Partition]:
-        """The partitions that lost events, to be `restart`ed. LostPosition, TransientError."""
-        return self._positions.check()
+    def lost_events(self) -> dict[Partition, int]:
+        """The partitions that lost events, and where to `restart` them. LostPosition, TransientError."""
+        return dict.fromkeys(self._positions.check(), OFFSET_BEGINNING)
 
     def sort(self, messages: Sequence[Message]) -> PolledBatch:
         """Tells events from what Kafka says between them. LostPosition, TransientError, AuthError."""
@@ -118,7 +123,7 @@ class GroupMember:
                 self._ends[partition_of(message)] = offset_of(message)
                 batch.ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                self.restart([self._positions.fell_behind(partition_of(message))])
+                self.restart({self._positions.fell_behind(partition_of(message)): OFFSET_BEGINNING})
                 continue
             elif not failure.retriable() and failure.code() not in _PASSING:
                 raise as_error(failure, "consuming")
@@ -149,12 +154,13 @@ class GroupMember:
         self._committed_at = now
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = self._assignment()
+        mine = {at: offset for at, offset in self._offsets.items() if at in assigned}
+        self._offsets = {at: offset for at, offset in mine.items() if self._is_early(at, offset)}
         offsets = [
-            self._positions.stamped(at, offset, self._written[at])
-            for at, offset in self._offsets.items()
-            if at in assigned
+            self._positions.stamped(at, offset, self._written.pop(at))
+            for at, offset in mine.items()
+            if at not in self._offsets
         ]
-        self._offsets, self._written = {}, {}
         if not offsets:
             return
         try:
@@ -169,6 +175,7 @@ class GroupMember:
 
     def hold(self, seconds: float) -> None:
         """Waits with all partitions paused; polling all the while, or the group would think us dead. Stopped."""
+        self.before_waiting()
         self.commit(wait=False)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -186,16 +193,16 @@ class GroupMember:
         with kafka_errors("resuming"):
             self._client.resume(self._client.assignment())
 
-    def restart(self, partitions: Collection[Partition]) -> None:
-        """Events were lost: what the topic holds is read again from its beginning."""
-        self._prefetch.drop(dict.fromkeys(partitions, 0))
-        for partition in self._assignment().intersection(partitions):
+    def restart(self, places: Mapping[Partition, int]) -> None:
+        """What the topics hold is read again from these offsets on."""
+        self._prefetch.drop(dict.fromkeys(places, 0))
+        for partition in self._assignment().intersection(places):
             self._offsets.pop(partition, None)
-            self._reached.pop(partition, None)
+            self._reached[partition] = max(0, places[partition])
             self._ends.pop(partition, None)
             with kafka_errors("beginning again"):
                 self._client.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
-                self._client.incremental_assign([TopicPartition(*partition, OFFSET_BEGINNING)])
+                self._client.incremental_assign([TopicPartition(*partition, places[partition])])
 
     def take_drained(self) -> bool:
         """Whether all its partitions were read to their end since this was last so."""
@@ -229,6 +236,7 @@ class GroupMember:
 
     def committed(self) -> dict[Partition, int]:
         """Where the group is in its partitions, all that has landed committed. TransientError, AuthError."""
+        self.before_waiting()
         self.commit(wait=True)
         with kafka_errors("asking where the group is"):
             found = self._client.committed(self._client.assignment(), _TIMEOUT)
@@ -245,8 +253,7 @@ class GroupMember:
         kafka.incremental_assign(begun)
         for part in begun:
             self._begun[part.topic, part.partition] = part.offset
-            if part.offset >= 0:
-                self._reached[part.topic, part.partition] = part.offset
+            self._reached[part.topic, part.partition] = max(0, part.offset)
             self._ends.pop((part.topic, part.partition), None)
         kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `hold` pauses again
         self._health.report("kafka", None)
@@ -254,6 +261,7 @@ class GroupMember:
 
     def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         self._prefetch.wait_to_move()
+        self.before_waiting()
         self.commit(wait=True)
         gone = {(part.topic, part.partition) for part in partitions}
         self._prefetch.drop(dict.fromkeys(gone, 0))
@@ -282,6 +290,28 @@ class GroupMember:
         return {(part.topic, part.partition) for part in self._client.assignment()}
 
     @property
+    def events_id(self) -> str:
+        """The id in Kafka of the data type's topic; "" until it is known."""
+        return self._positions.id_of(self.events)
+
+    def reached(self) -> dict[int, int]:
+        """How far the flow is in the partitions of its data type's topic, committed or not."""
+        return {number: offset for (topic, number), offset in self._reached.items() if topic == self.events}
+
+    def noted(self) -> dict[int, int]:
+        """Up to where the target is known to have noted that it has their events."""
+        return {number: offset for (topic, number), offset in self._positions.noted.items() if topic == self.events}
+
+    def note(self, offsets: Mapping[int, int]) -> None:
+        """The target has noted these."""
+        self._positions.noted |= {(self.events, number): offset for number, offset in offsets.items()}
+
+    def goes_back(self, found: Mapping[int, Progress | None]) -> dict[Partition, int]:
+        """The target has no more than this of these partitions: where to `restart` them."""
+        parts = {(self.events, number): to for number, to in found.items()}
+        return {partition: self._positions.goes_back(partition, to) for partition, to in parts.items()}
+
+    @property
     def has_partitions(self) -> bool:
         """Whether it reads any."""
         return bool(self._client.assignment())
@@ -296,7 +326,7 @@ class GroupMember:
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                self.restart([self._positions.fell_behind(partition_of(message))])
+                self.restart({self._positions.fell_behind(partition_of(message)): OFFSET_BEGINNING})
         self._prefetch.drop(firsts)  # what was fetched behind them comes again after them
         assigned = self._assignment()
         for partition, offset in firsts.items():
@@ -321,6 +351,10 @@ class GroupMember:
         except KafkaException as error:
             _log.debug("flow %s: where partitions end isn't known: %s", self._flow, error)
         return self._offsets.keys() == self._reached.keys()
+
+    def _is_early(self, partition: Partition, offset: int) -> bool:
+        """Whether the target has still to note that it has what comes before an offset."""
+        return self.is_noted and partition[0] == self.events and self._positions.noted.get(partition, -1) < offset
 
     def _commit_and_close(self) -> None:
         self.commit(wait=True)

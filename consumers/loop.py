@@ -30,6 +30,7 @@ from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.schedule import DeliverySchedule
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
+from sorbus.consumers.target_progress import TargetProgress
 from sorbus.consumers.waiting import FlowWaiting
 from sorbus.errors import Undecided, Unfinished
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
@@ -73,6 +74,7 @@ class ConsumeLoop:
         self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_held, self._schedule.pause)
         self._size = BatchSize(batch)
         self._target = TargetWriter(make, id, privacy, self._size)
+        self._progress = TargetProgress(id, self._target, self._member, health)
         self._waiting = FlowWaiting(flow, privacy)
         letters = Letters(partial(idempotent_producer, settings, f"letters-{id}"), names, flow, privacy)
         self._delivery = BatchDelivery(
@@ -128,14 +130,19 @@ class ConsumeLoop:
             elif time.monotonic() - checked_at >= _CHECK_EVERY:
                 self._retry.run(self._target.check)
                 checked_at = time.monotonic()
+            self._progress.note()
             self._member.commit(wait=False)
+        self._progress.note(at_once=True)
 
     def _poll(self, held: Sequence[Message]) -> list[Message]:
-        """`held` and what has arrived, without that of partitions that lost events: those are read again."""
+        """`held` and what has arrived, without that of partitions that lost events, or whose target did: those are read
+        again.
+        """
         messages = [*held, *(self._member.poll(self._size.current) if len(held) < self._size.limit else [])]
-        if lost := self._retry.run(self._member.lost_events):
-            self._member.restart(lost)
-            messages = [message for message in messages if partition_of(message) not in lost]
+        for look in (self._member.lost_events, self._progress.behind):
+            if places := self._retry.run(look):
+                self._member.restart(places)
+                messages = [message for message in messages if partition_of(message) not in places]
         return messages
 
     def _prefetch(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from sorbus.abilities import Progress
 from sorbus.bus.committed import REMOVED, CommittedPosition, forgotten_since, lost_since, read_until
 from sorbus.bus.kafka import Partition, kafka_errors
 from sorbus.bus.read_times import ReadTime
@@ -41,6 +42,8 @@ class ReadPositions:
         self._moved: dict[Partition, tuple[int, float]] = {}
         """The offset of each partition that was committed last, and how late it is (monotonic seconds)."""
         self._kept: dict[str, float] = {}
+        self.noted: dict[Partition, int] = {}
+        """Up to where the target is known to have noted that it has the events."""
         self._compared_at = self._stamped_at = time.monotonic()
 
     def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -51,6 +54,8 @@ class ReadPositions:
         for part in committed:
             place = CommittedPosition.of(part)
             self._unchecked[part.topic, part.partition] = place
+            if place is not None and place.noted >= 0:
+                self.noted[part.topic, part.partition] = place.noted
             offset = OFFSET_BEGINNING if place is None else place.offset
             begun.append(TopicPartition(part.topic, part.partition, offset))
         return begun
@@ -60,6 +65,24 @@ class ReadPositions:
         for part in partitions:
             self._unchecked.pop((part.topic, part.partition), None)
             self._moved.pop((part.topic, part.partition), None)
+            self.noted.pop((part.topic, part.partition), None)
+
+    def goes_back(self, partition: Partition, to: Progress | None) -> int:
+        """The target has no more than this of a partition: from where on it is to be read again.
+
+        `check` looks whether the topic still holds all of it, where it was noted at a time that counts.
+        """
+        if to is None:
+            self._begun_again([partition])
+            return OFFSET_BEGINNING
+        self.noted[partition] = to.offset
+        if to.noted_at:
+            self._unchecked[partition] = CommittedPosition(to.offset, self._ids[partition[0]], to.noted_at)
+        return to.offset
+
+    def id_of(self, topic: str) -> str:
+        """A topic's id in Kafka; "" before `check` has found it."""
+        return self._ids.get(topic, "")
 
     def check(self) -> list[Partition]:
         """Compares what is new, and now and then the topics: the partitions to be read from their beginning.
@@ -104,7 +127,9 @@ class ReadPositions:
         if not self._is_late(partition):  # else `check` is still to see it
             until = read_until(until, written)
         self._moved[partition] = offset, time.monotonic() - (time.time() - until)
-        said = {"topic": self._ids.get(partition[0], ""), "at": int(until)}
+        said: dict[str, object] = {"topic": self._ids.get(partition[0], ""), "at": int(until)}
+        if partition in self.noted:
+            said["noted"] = self.noted[partition]
         return TopicPartition(*partition, offset, json.dumps(said, separators=(",", ":")))
 
     @property
@@ -127,6 +152,8 @@ class ReadPositions:
             self._ids[topic] = facts[topic].id
             away = 0.0
             if place is not None:
+                if place.topic != facts[topic].id:
+                    self.noted.pop(partition, None)
                 why = lost_since(place, facts[topic], number, self._kept.get(topic))
                 if why:
                     self._lost(partition, why)
@@ -145,6 +172,8 @@ class ReadPositions:
         """They are read from their beginning now: what was deleted before has no older state to be read."""
         found = list(partitions)
         self._moved |= dict.fromkeys(found, (0, time.monotonic()))
+        for partition in found:
+            self.noted.pop(partition, None)
         return found
 
     def _is_late(self, partition: Partition) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from sorbus.abilities import (
+    KeepsProgress,
+    Progress,
     SupportsAppliedVersions,
     SupportsHealthCheck,
     SupportsOutcomes,
@@ -32,6 +35,8 @@ class TargetWriter:
     def __init__(self, make: Callable[[], Consumer], flow: str, privacy: Privacy, size: BatchSize) -> None:
         self._make, self._flow, self._privacy, self._size = make, flow, privacy, size
         self._consumer: Consumer | None = None
+        self.on_opened: Callable[[], None] = lambda: None
+        """Called each time that it was opened. Its TransientError and AuthError close it again."""
         self.on_submitted: Callable[[], None] | None = None
         """Called once all of a batch has been sent to the target, where it tells so."""
 
@@ -46,6 +51,7 @@ class TargetWriter:
                 raise
             self._consumer = consumer
             self._size.bound(getattr(consumer, "batch", self._size.limit))
+            self.on_opened()
         return self._consumer
 
     def apply(
@@ -96,6 +102,30 @@ class TargetWriter:
             found |= consumer.versions(asked[at : at + _AT_ONCE])
         return found
 
+    @property
+    def is_open(self) -> bool:
+        return self._consumer is not None
+
+    def progress(self, topic: str) -> Mapping[int, Progress] | None:
+        """What the open target has noted of a topic; None: it notes nothing. TransientError, AuthError."""
+        consumer: object = self._consumer
+        if not isinstance(consumer, KeepsProgress):
+            return None
+        with self._closed_by_faults():
+            return consumer.progress(topic)
+
+    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> bool:
+        """Has the open target note that it has all events of a topic before these offsets; whether it has."""
+        consumer: object = self._consumer
+        if not isinstance(consumer, KeepsProgress):
+            return False
+        try:
+            consumer.note_progress(topic, offsets)
+        except (TransientError, AuthError) as error:  # what landed has landed
+            _log.debug("flow %s: the target can't note how far it is: %s", self._flow, error)
+            return False
+        return True
+
     def outcomes(self) -> Mapping[str, int] | None:
         """What was done since the last call; None: the target can't tell."""
         consumer: object = self._consumer
@@ -106,14 +136,19 @@ class TargetWriter:
         consumer = self.open()
         if not isinstance(consumer, SupportsHealthCheck):
             return
-        try:
+        with self._closed_by_faults():
             consumer.check()
-        except (TransientError, AuthError):
-            self.close()
-            raise
 
     def close(self) -> None:
         """Disconnects, until it is needed again."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close()
+
+    @contextmanager
+    def _closed_by_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (TransientError, AuthError):
+            self.close()
+            raise

@@ -202,6 +202,27 @@ class TellsSubmitted(Protocol):
     """To be called at that time, before the answer is waited for."""
 
 
+class Progress(NamedTuple):
+    """A target has all events before this offset of a partition; noted at that time (seconds since 1970)."""
+
+    offset: int
+    noted_at: float
+
+
+@runtime_checkable
+class KeepsProgress(Protocol):
+    """A consumer whose target keeps how far its flow has come, so that an earlier state of the target is noticed."""
+
+    def progress(self, topic: str) -> Mapping[int, Progress]:
+        """What was noted for a topic, by partition. TransientError, AuthError."""
+
+    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """It has all events of a topic before these offsets, by partition; what was noted never goes back.
+
+        TransientError, AuthError.
+        """
+
+
 class Preview(NamedTuple):
     """What delivering a record would do: `action` is one word, `why` a sentence, `request` what would be sent."""
 

@@ -9,13 +9,14 @@ from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Erased, Preview, TargetTotals, older_preview
+from sorbus.abilities import Erased, Preview, Progress, TargetTotals, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.isolate import Isolation
 from sorbus.consumers.mysql.erase import erase_rows
 from sorbus.consumers.mysql.options import MysqlTarget
+from sorbus.consumers.mysql.progress import read_progress, write_progress
 from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, is_in_table
-from sorbus.consumers.mysql.tables import APPLIED, obstacles, plan_target, target_parts
+from sorbus.consumers.mysql.tables import APPLIED, applied_name, obstacles, plan_target, target_parts
 from sorbus.consumers.mysql.totals import read_totals
 from sorbus.consumers.mysql.writing import MysqlEngine, MysqlWriting
 from sorbus.diagnosis import Diagnosis
@@ -174,6 +175,18 @@ class MysqlConsumer(MysqlDiscovery):
         """See `sorbus.abilities.SupportsAppliedVersions`."""
         with target_errors(f"reading versions in {self._flow.system.name}"):
             return self._opened()[2].versions([one.id for one in deliveries])
+
+    def progress(self, topic: str) -> dict[int, Progress]:
+        """See `sorbus.abilities.KeepsProgress`."""
+        session, flow = self._opened()[0], self._flow.flow.id
+        with target_errors(f"reading how far flow {flow} is"):
+            return read_progress(session, applied_name(self._tables[""]), flow, topic)
+
+    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """See `sorbus.abilities.KeepsProgress`."""
+        session, flow = self._opened()[0], self._flow.flow.id
+        with target_errors(f"noting how far flow {flow} is"):
+            write_progress(session, applied_name(self._tables[""]), flow, topic, offsets)
 
     def needs(self) -> dict[str, str]:
         """The canonical fields that go as they are into columns that must have a value."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Erased, LastRead, Preview, TargetTotals
+from sorbus.abilities import Erased, LastRead, Preview, Progress, TargetTotals
 from sorbus.checksums import ComparedPart, ExpectedRecords, HashFunction, TargetChecksumReader
 from sorbus.connector import BoundFlow, BoundSystem, Consumer, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
@@ -25,6 +25,7 @@ from sorbus.consumers.postgres.open_target import OpenTarget, closed
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed
 from sorbus.consumers.postgres.preview import preview_delivery
+from sorbus.consumers.postgres.progress import read_progress, write_progress
 from sorbus.consumers.postgres.shadow import PostgresShadow, shadow_names
 from sorbus.consumers.postgres.tables import APPLIED, plan_target
 from sorbus.consumers.postgres.totals import read_totals
@@ -206,6 +207,18 @@ class PostgresConsumer(PostgresDiscovery):
         target = self._opened()
         with target_errors(f"reading versions in {self._flow.system.name}"):
             return target.versions(deliveries)
+
+    def progress(self, topic: str) -> dict[int, Progress]:
+        """See `sorbus.abilities.KeepsProgress`."""
+        target = self._opened()
+        with target_errors(f"reading how far flow {self._flow.flow.id} is"):
+            return read_progress(target, topic)
+
+    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """See `sorbus.abilities.KeepsProgress`."""
+        target = self._opened()
+        with target_errors(f"noting how far flow {self._flow.flow.id} is"):
+            write_progress(target, topic, offsets)
 
     def needs(self) -> dict[str, str]:
         """The canonical fields that go as they are into columns that must have a value."""

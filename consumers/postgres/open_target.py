@@ -101,6 +101,7 @@ class OpenTarget:
         applied = find_applied(session, self.options.table)
         if applied is None:
             raise TransientError(f"there is no table {APPLIED} yet; run `sorbus apply`")
+        self.applied = applied
         writing = Writing(session, self.flow, self.parts, self.tables, applied, self._obstacle)
         session.commit()
         in_the_way = obstacles(session, self.flow, self.tables, writing)

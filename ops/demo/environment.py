@@ -34,6 +34,7 @@ _VERSIONS = (
     "select column_name, table_name from information_schema.columns"
     " where column_name = 'sorbus_version' or (table_name, column_name) = ('sorbus_applied', 'version')"
 )
+_OF_RECORDS = " where relation not like 'sorbus progress%'"
 _POLL = 0.1
 
 
@@ -247,7 +248,10 @@ def _newest_version(address: str) -> int:
         made = connection.execute(_VERSIONS).fetchall()
         newest = [
             connection.execute(
-                sql.SQL("select coalesce(max({}), 0) from {}").format(*map(sql.Identifier, map(str, column)))
+                sql.SQL("select coalesce(max({}), 0) from {}{}").format(
+                    *map(sql.Identifier, map(str, column)),
+                    sql.SQL(_OF_RECORDS if column[1] == "sorbus_applied" else ""),
+                )
             ).fetchone()
             for column in made
         ]

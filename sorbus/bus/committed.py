@@ -15,12 +15,13 @@ REMOVED = "were removed before they were read (retention, or deleted records)"
 
 class CommittedPosition(NamedTuple):
     """A committed offset: its topic's id in Kafka ("" if unknown) and how late what was read is (`read_until`), 0.0 if
-    unknown.
+    unknown. `noted`: up to where the target had noted that it has the events, -1 if it hadn't.
     """
 
     offset: int
     topic: str = ""
     at: float = 0.0
+    noted: int = -1
 
     @classmethod
     def of(cls, part: TopicPartition) -> CommittedPosition | None:
@@ -29,7 +30,9 @@ class CommittedPosition(NamedTuple):
             return None
         try:
             found = json.loads(part.metadata or "{}")
-            return cls(part.offset, str(found.get("topic", "")), float(found.get("at", 0.0)))
+            return cls(
+                part.offset, str(found.get("topic", "")), float(found.get("at", 0.0)), int(found.get("noted", -1))
+            )
         except (ValueError, AttributeError, TypeError):  # a foreign commit, such as kafka-consumer-groups makes
             return cls(part.offset)
 

@@ -50,6 +50,7 @@ TABLES = """
 create table parts (id text primary key, name text not null, gadget text, remark text);
 insert into parts select 'own-' || n, 'somebody''s', null, 'a person''s' from generate_series(1, 5) n;
 """
+_RESTORED = ("gadgets", "gadget_lines", "archived", "archived_lines", "parts", "sorbus_applied")
 REFERS = "alter table parts add constraint refers foreign key (gadget) references gadgets (id)"
 
 
@@ -198,6 +199,35 @@ class House:
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
         return self.connection.execute(query.encode(), values).fetchall()
+
+    def back_up(self) -> dict[str, str]:
+        """All of the target at one moment: table -> its rows, as JSON."""
+        return {
+            str(table): str(rows)
+            for table, rows in self.rows(
+                " union all ".join(
+                    f"select '{table}', coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from {table} t"
+                    for table in _RESTORED
+                )
+            )
+        }
+
+    def restore(self, backup: Mapping[str, str]) -> None:
+        """Puts a backup back; nobody sees anything of it before it is done, and no session survives it."""
+        with self.connection.transaction():
+            self.execute(f"lock table {', '.join(_RESTORED)} in access exclusive mode")
+            self.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            self.execute("set local session_replication_role = replica")
+            for table in _RESTORED:
+                self.execute(f"delete from {table}")
+            for table in _RESTORED:
+                self.connection.execute(
+                    f"insert into {table} select * from jsonb_populate_recordset(null::{table}, %s::jsonb)".encode(),
+                    (backup[table],),
+                )
 
     def service(self) -> DeadLetterService:
         return DeadLetterService(self.loaded, self.settings, self.state)

@@ -144,6 +144,8 @@ class Walk:
         """Whether rows outside were left as they were at some time."""
         self.was_soft = False
         self.by_hand = 0
+        self.backup: tuple[dict[str, str], set[str], int] | None = None
+        """Of each table its rows, what was to be replayed then or has been since, and rows that people had added."""
         for _ in range(self.chance.randrange(3)):
             self.limit()
 
@@ -163,6 +165,8 @@ class Walk:
             (3, self.reshape),
             (1, self.cut),
             (1, self.truncate),
+            (1.5, self.back_up),
+            (1.5, self.restore),
             (2, self.hand),
             (1, self.pause),
             (1, self.lose_messages),
@@ -412,6 +416,7 @@ class Walk:
     def shadow(self) -> str:
         flow = self.chance.choice([flow for flow in self.house.flows if flow != PARTS])
         said = self.house.shadow(flow)
+        self._outdated(flow)
         return f"shadow: {said}"
 
     def replay(self) -> str:
@@ -423,6 +428,7 @@ class Walk:
     def _replay(self, flow: str) -> str:
         said = self.house.replay(flow)
         self.stale.discard(flow)
+        self._outdated(flow)
         self.discarded = {one for one in self.discarded if one[0] != flow}
         return said
 
@@ -461,6 +467,30 @@ class Walk:
         self.by_hand = 0
         self.stale |= {BOOKS, PARTS}
         return "gadgets and parts truncated"
+
+    def back_up(self) -> str:
+        """All of the target, at one moment."""
+        said = self.house.back_up()
+        self.backup = said, {*self.stale}, self.by_hand
+        return "backed up"
+
+    def restore(self) -> str:
+        """The backup is put back: what flows had delivered since is theirs to bring again, what people did is gone."""
+        if self.backup is None:
+            return self.back_up()
+        rows, stale, by_hand = self.backup
+        try:
+            self.house.restore(rows)
+        except psycopg.Error as error:  # a limit that came later
+            return f"not restored: {error}"
+        self.stale |= stale
+        self.by_hand = by_hand
+        return "restored"
+
+    def _outdated(self, flow: str) -> None:
+        """What was done to a flow's rows that is no delivery of its consumer isn't done again after a restore."""
+        if self.backup is not None:
+            self.backup[1].add(flow)
 
     def hand(self) -> str:
         """People change rows, and add their own."""
@@ -631,7 +661,8 @@ class Walk:
             edited = self.edited.get((flow, id, version))
             if is_kept or (edited is not None and got == self._wanted(flow, edited)):
                 continue
-            if version in open_letters and not (self._fits(flow, record) and not self.limits):
+            says_it = version in open_letters or (None in letters.get(id, set()) and id in ledger.junk)
+            if says_it and not (self._fits(flow, record) and not self.limits):  # a record has one letter: its last
                 continue
             if (id, version) in waits:
                 if self._may_wait(flow, id, record, rows):

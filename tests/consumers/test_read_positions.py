@@ -53,6 +53,13 @@ def commit(line: Line, change: Callable[[int, dict[str, object]], int]) -> None:
         consumer.close()
 
 
+def commit_each_batch(patch: pytest.MonkeyPatch) -> None:
+    """Whatever else comes, what has landed is committed at once."""
+    patch.setattr("sorbus.consumers.group_member._COMMIT_EVERY", 0.0)
+    patch.setattr("sorbus.consumers.target_progress._NOTE_EVERY", 0.0)
+    patch.setattr("sorbus.consumers.target_progress._SHARE", 1e9)
+
+
 def a_day_ago(offset: int, metadata: dict[str, object]) -> int:
     """For `commit`: as if committed then."""
     metadata["at"] = time.time() - 86_400
@@ -231,6 +238,7 @@ def test_a_flow_that_delivers_all_the_time_but_weeks_behind_is_told_of_deletes_t
     later, notes = Later(), list[float]()
     for module in (read_positions, committed_offsets):
         monkeypatch.setattr(module, "time", later)
+    commit_each_batch(monkeypatch)
     monkeypatch.setattr(ReadTime, "note", lambda _, until: notes.append(until))
     monkeypatch.setattr(ReadTime, "last", lambda _: notes[-1] if notes else None)
     line.execute(GATE)
@@ -300,6 +308,7 @@ def test_an_idle_groups_offsets_are_committed_again_only_where_nothing_waits(
         part: offset for part, (offset, _) in before.items()
     }
     monkeypatch.undo()
+    commit_each_batch(monkeypatch)
     with line.consuming() as running, down(line):
         eventually(running.health.waiting, "the target's absence")
         commit_at = committed(line)

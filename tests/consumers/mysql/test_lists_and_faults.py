@@ -13,6 +13,7 @@ from sorbus.errors import MapError, MustWait, TransientError
 from sorbus.mapfile.model import DataType, Flow, System
 from sorbus.producers.mysql.producer import MysqlProducer
 from sorbus.schema import parse_schema
+from tests.consumers.progress import keeps_progress
 from tests.mariadb import Mariadb
 
 LINE = {
@@ -322,3 +323,8 @@ def test_a_record_that_comes_back_is_not_marked_once_deletes_are_hard(
             assert mariadb_server.root(rows, database=database) == [expected]
         finally:
             consumer.close()
+
+
+@pytest.mark.slow
+def test_it_keeps_how_far_its_flow_has_come(orders: Sequence[Orders]) -> None:
+    keeps_progress(orders[0].consumer)

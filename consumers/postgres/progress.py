@@ -1,0 +1,43 @@
+"""How far a flow has come, noted in its target beside the versions: see `sorbus.abilities.KeepsProgress`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from psycopg import sql
+
+from sorbus.abilities import Progress
+from sorbus.consumers.postgres.open_target import OpenTarget
+
+RELATION, WHEN = "sorbus progress", "sorbus progress noted at"
+"""What stands for a table's name, which no table can have: its "version" is an offset, or a time in seconds."""
+
+
+def read_progress(target: OpenTarget, topic: str) -> dict[int, Progress]:
+    """What was noted for a topic, by partition. psycopg.Error."""
+    key = _key(target, topic)
+    statement = sql.SQL(
+        "select a.id, a.version, coalesce(b.version, 0) from {0} a left join {0} b on b.relation = %s and b.id = a.id"
+        " where a.relation = %s and starts_with(a.id, %s)"
+    ).format(target.applied)
+    with target.session.transaction():
+        rows = target.session.execute(statement, (WHEN, RELATION, key)).fetchall()
+    return {int(str(id)[len(key) :]): Progress(int(str(offset)), float(str(at))) for id, offset, at in rows}
+
+
+def write_progress(target: OpenTarget, topic: str, offsets: Mapping[int, int]) -> None:
+    """Notes these offsets, by partition; higher ones stay. psycopg.Error."""
+    statement = sql.SQL(
+        "insert into {} as a (relation, id, version) values (%s, %s, %s), (%s, %s, %s)"
+        " on conflict (relation, id) do update set version = greatest(a.version, excluded.version)"
+    ).format(target.applied)
+    key, now = _key(target, topic), int(time.time())
+    with target.session.transaction():
+        for number, offset in sorted(offsets.items()):
+            id = f"{key}{number}"
+            target.session.execute(statement, (RELATION, id, offset, WHEN, id, now))
+
+
+def _key(target: OpenTarget, topic: str) -> str:
+    return f"{target.flow.flow.id} {topic} "

@@ -1,0 +1,119 @@
+"""How far a target itself says that its flow has come: where that is less than was delivered, it lacks the rest.
+
+A target that was restored from a backup, a standby that lagged and was promoted, a database that was made again: each
+lacks what was delivered since, while the group's offsets, which Kafka keeps, say that all of it was. So the target
+notes how far it is, after the records themselves, and only then are offsets committed. What is missing is delivered
+again; the version guard leaves alone what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+
+from sorbus.abilities import Progress
+from sorbus.bus.kafka import Partition
+from sorbus.consumers.group_member import GroupMember
+from sorbus.consumers.target import TargetWriter
+from sorbus.telemetry.health import Health
+
+_NOTE_EVERY, _SHARE = 0.1, 0.02
+"""Seconds between two notes, and how much of its time a flow may spend on them: a target may be far away."""
+_NOTE = "restored"
+_log = logging.getLogger(__name__)
+
+
+class TargetProgress:
+    """One flow's, in the partitions that its member reads."""
+
+    def __init__(self, flow: str, target: TargetWriter, member: GroupMember, health: Health) -> None:
+        self._flow, self._target, self._member, self._health = flow, target, member, health
+        self._checked: set[int] = set()
+        """Partitions that were compared in the target's present session."""
+        self._back: dict[int, Progress | None] = {}
+        """Partition -> what the target has of it, where that is less than was delivered."""
+        self._missing: dict[int, int] = {}
+        """Partition -> up to where the target had come before it was found in an earlier state."""
+        self._next_at = 0.0
+        target.on_opened, member.before_waiting = self._opened, partial(self.note, at_once=True)
+
+    def behind(self) -> dict[Partition, int]:
+        """The partitions of which the target has less than was delivered, and where to read them again.
+
+        TransientError, AuthError.
+        """
+        if self._target.is_open:
+            self._compare()
+        back, self._back = self._back, {}
+        return self._member.goes_back(back)
+
+    def note(self, *, at_once: bool = False) -> None:
+        """Has the target note how far it is, where that has changed; not too often, unless `at_once`."""
+        began = time.monotonic()
+        if began < self._next_at and not at_once:
+            return
+        noted, reached = self._member.noted(), self._member.reached()
+        if self._missing:
+            self._catch_up(reached)
+        moved = {
+            number: offset
+            for number, offset in reached.items()
+            if number in self._checked and number not in self._back and offset > noted.get(number, -1)
+        }
+        if moved and self._target.note_progress(self._topic, moved):
+            self._member.note(moved)
+            now = time.monotonic()
+            self._next_at = now + max(_NOTE_EVERY, (now - began) / _SHARE)
+
+    def _opened(self) -> None:
+        """It may be in another state than before: looked at before anything is delivered to it."""
+        self._checked.clear()
+        self._compare()
+
+    def _compare(self) -> None:
+        reached, topic = self._member.reached(), self._topic
+        self._checked &= reached.keys()
+        unchecked = reached.keys() - self._checked
+        if not unchecked or not topic:
+            return
+        found = self._target.progress(topic)
+        self._member.is_noted = found is not None
+        if found is None:
+            return
+        noted = self._member.noted()
+        for number in unchecked:
+            has = found.get(number)
+            is_earlier = number in noted and (has is None or has.offset < noted[number])
+            if is_earlier:
+                self._tell(number, noted[number], has)
+                self._back[number] = has
+            elif (
+                has is not None and has.offset < reached[number]
+            ):  # delivered, and not noted yet: it may have lost that
+                self._back[number] = has._replace(noted_at=0.0)
+        self._checked |= unchecked
+
+    @property
+    def _topic(self) -> str:
+        """What is noted is noted for: a topic that was made again is another one."""
+        return f"{self._member.events} {self._member.events_id}" if self._member.events_id else ""
+
+    def _tell(self, number: int, had: int, has: Progress | None) -> None:
+        since = "the beginning" if has is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(has.noted_at))
+        said = (
+            "the target is in an earlier state than before (it was restored or made again, or a standby that lagged was"
+            f" promoted): events since {since} are delivered again"
+        )
+        where = f"{self._member.events} (partition {number})"
+        _log.warning(
+            "flow %s: %s: of %s it had %d, and has %d", self._flow, said, where, had, 0 if has is None else has.offset
+        )
+        self._health.note(_NOTE, said)
+        self._missing[number] = max(had, self._missing.get(number, 0))
+
+    def _catch_up(self, reached: dict[int, int]) -> None:
+        self._missing = {number: had for number, had in self._missing.items() if reached.get(number, had) < had}
+        if not self._missing:
+            _log.info("flow %s: the target has again what it had", self._flow)
+            self._health.note(_NOTE, None)

@@ -1,0 +1,162 @@
+"""A target that is in an earlier state than its flow had brought it to gets what it lacks, by itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sorbus.consumers.postgres.progress import RELATION, WHEN
+from tests.consumers.gadgets import gadget, opened
+from tests.consumers.line import Line, eventually
+from tests.consumers.progress import keeps_progress
+from tests.consumers.test_read_positions import commit, committed, stopped
+
+ENDED = (
+    "select pg_terminate_backend(pid) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid()"
+)
+TABLES = ("gadgets", "gadget_lines", "sorbus_applied")
+IDS = range(12)
+WITH_HAND = {str(id): "by hand" if str(id) > "3" else "v1" for id in IDS}
+LATER = {**{str(id): "v2" for id in range(2, 8)}, **{str(id): "v1" for id in (8, 9, 10, 11)}, "12": "v2"}
+
+
+def publish(line: Line, version: int, ids: range, name: str | None) -> None:
+    line.publish([(str(id), version, gadget(name, lines=[]) if name else None) for id in ids])
+
+
+def noted(line: Line) -> dict[str, int]:
+    """What the target has noted: partition -> offset."""
+    rows = line.connection.execute("select id, version from sorbus_applied where relation = %s", (RELATION,)).fetchall()
+    return {str(id).rpartition(" ")[2]: int(str(version)) for id, version in rows}
+
+
+def all_noted(line: Line) -> bool:
+    """Whether the target says that it has all that the group has committed, and the topic holds."""
+    at = {str(number): offset for number, (offset, _) in committed(line).items()}
+    return bool(at) and noted(line) == at
+
+
+def forget_noted(line: Line) -> None:
+    """The group's offsets as a release committed them that has the target note nothing."""
+
+    def change(offset: int, metadata: dict[str, object]) -> int:
+        metadata.pop("noted", None)
+        return offset
+
+    commit(line, change)
+
+
+def back_up(line: Line) -> None:
+    line.execute("create schema backup")
+    for table in TABLES:
+        line.execute(f"create table backup.{table} as table {table}")
+
+
+def restore(line: Line) -> None:
+    """Nobody sees anything of it before it is done, and no session survives it."""
+    with line.connection.transaction():
+        line.execute(f"lock table {', '.join(TABLES)} in access exclusive mode")
+        line.execute(ENDED)
+        for table in TABLES:
+            line.execute(f"delete from {table}; insert into {table} table backup.{table}")
+
+
+def make_again(line: Line) -> None:
+    line.execute(f"drop table {', '.join(TABLES)}")
+    line.make_target()
+
+
+def change(line: Line) -> None:
+    """New, changed and deleted records."""
+    publish(line, 2, range(2), None)
+    publish(line, 2, range(2, 8), "v2")
+    publish(line, 2, range(12, 13), "v2")
+
+
+@pytest.mark.parametrize("befall", [restore, make_again])
+def test_what_was_delivered_since_a_backup_is_delivered_again(
+    line: Line, caplog: pytest.LogCaptureFixture, befall: Callable[[Line], None]
+) -> None:
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+    assert all_noted(line)
+    back_up(line)
+    with line.consuming():
+        change(line)
+        line.until(LATER)
+    assert all_noted(line)
+    befall(line)
+    with caplog.at_level(logging.WARNING), line.consuming() as running:
+        line.until(LATER)
+        eventually(lambda: not running.health.notes(), "the end of the note that it is restored")
+    assert "the target is in an earlier state than before" in caplog.text
+    assert all_noted(line)
+
+
+def test_a_target_that_is_restored_under_a_running_flow_gets_what_it_lacks(line: Line) -> None:
+    publish(line, 1, IDS, "v1")
+    with line.consuming() as running:
+        line.until({str(id): "v1" for id in IDS})
+        eventually(lambda: all_noted(line), "a note of all")
+        back_up(line)
+        for version in range(2, 5):  # and it isn't noted yet when the backup is put back
+            change(line)
+            line.until(LATER)
+            restore(line)
+            line.until(LATER)
+            assert "in an earlier state" in running.health.notes().get("restored", "in an earlier state"), version
+
+
+def test_a_target_that_nobody_touched_gets_nothing_again(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """After stops, and after sessions that ended."""
+    publish(line, 1, IDS, "v1")
+    with caplog.at_level(logging.INFO):
+        for version in (1, 3):
+            with line.consuming():
+                line.until({str(id): "v1" for id in IDS} if version == 1 else {**WITH_HAND, "0": "v2"})
+                eventually(lambda: all_noted(line), "a note of all")
+                line.execute("update gadgets set name = 'by hand' where id > '3'")
+                line.execute(ENDED)
+                publish(line, version + 1, range(1), f"v{version + 1}")
+                line.until({**WITH_HAND, "0": f"v{version + 1}"})
+    assert "earlier state" not in caplog.text
+
+
+def test_a_flow_that_noted_nothing_yet_goes_on_where_it_was(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """As of a release that didn't."""
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+    line.execute(f"delete from sorbus_applied where relation in ('{RELATION}', '{WHEN}')")
+    forget_noted(line)
+    line.execute("update gadgets set name = 'by hand' where id = '3'")
+    with caplog.at_level(logging.WARNING), line.consuming():
+        eventually(lambda: all_noted(line), "a note of all")
+    assert "earlier state" not in caplog.text
+    assert line.rows()["3"] == "by hand", "it was delivered again"
+
+
+def test_a_backup_that_is_older_than_deletes_are_kept_is_said(line: Line) -> None:
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+    back_up(line)
+    with line.consuming():
+        change(line)
+        line.until(LATER)
+    restore(line)
+    line.execute(f"update sorbus_applied set version = {int(time.time()) - 40 * 86_400} where relation = '{WHEN}'")
+    assert "in the last 40.0 days and was not read" in str(stopped(line))
+
+
+def test_it_is_kept_by_topic_and_partition_and_never_goes_back(line: Line) -> None:
+    consumer = opened(line.flow)
+    try:
+        keeps_progress(consumer)
+    finally:
+        consumer.close()
