@@ -31,10 +31,10 @@ _FAILED = """
 insert into webhook_endpoint (flow, failing_since, failures) values (%(flow)s, now(), 1)
 on conflict (flow) do update set
     failures = webhook_endpoint.failures + 1,
-    failing_since = webhook_endpoint.failing_since + (
+    failing_since = least(webhook_endpoint.failing_since, now()) + (
         select case when g.gap > interval '2 hours' then g.gap else interval '0' end
         from (
-            select %(began)s - greatest(webhook_endpoint.failing_since, max(a.at)) as gap
+            select %(began)s - greatest(least(webhook_endpoint.failing_since, now()), max(a.at)) as gap
             from webhook_attempt a where a.flow = %(flow)s and a.at < %(began)s
         ) as g
     )

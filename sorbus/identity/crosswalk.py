@@ -23,6 +23,9 @@ from sorbus.identity.statements import statement
 from sorbus.state.database import State
 from sorbus.state.storable import holdable, storable
 
+_AHEAD = 10.0
+"""Seconds; what is further in the future was written while the database's clock was ahead."""
+
 
 class Link(NamedTuple):
     """What is known about a canonical id in a system.
@@ -67,10 +70,11 @@ class Crosswalk:
         """What is known about these canonical ids; unknown ones are left out. One query."""
         if not ids:
             return {}
-        found = {}
-        for id, external_id, version, state, key, sent, intended, sending, accepted, accepted_as in self._run(
-            "find", ids=list(ids)
-        ):
+        rows, found = self._run("find", ids=list(ids)), dict[str, Link]()
+        if any(isinstance(ago, float) and ago < -_AHEAD for row in rows for ago in (row[6], row[8])):
+            self._run("put_right", ids=list(ids))
+            rows = self._run("find", ids=list(ids))
+        for id, external_id, version, state, key, sent, intended, sending, accepted, accepted_as in rows:
             read = None if sent is None else from_text(cast("str", sent))
             found[cast("str", id)] = Link(
                 cast("str | None", external_id),

@@ -77,6 +77,12 @@ select external_id, noted, opened_at, extract(epoch from now() - opened_at)::flo
 from own_write
 where system = %(system)s and data_type = %(data_type)s and id = %(id)s
 """
+_PUT_RIGHT = b"""
+update own_write set opened_at = now()
+where system = %(system)s and data_type = %(data_type)s and id = %(id)s and opened_at > now()
+"""
+_AHEAD = 10.0
+"""Seconds; what is further in the future was opened while the database's clock was ahead."""
 _STATES = b"""
 select number, id, external_id, version, record::text
 from own_state
@@ -133,6 +139,9 @@ class OwnWrites:
     def find(self, id: str) -> OwnWrite:
         """What is known of a record."""
         rows = self._run(_FIND, id=id)
+        if rows and isinstance(rows[0][3], float) and rows[0][3] < -_AHEAD:
+            self._run(_PUT_RIGHT, id=id)
+            rows = self._run(_FIND, id=id)
         if not rows:
             return _NEVER
         external_id, noted, opened_at, age, version, before, sent, suspects, kept = rows[0]

@@ -197,6 +197,11 @@ class MergeStore:
 
     def unlinked(self, seconds: float, most: int) -> list[bytes]:
         """Records that the system of record hasn't shown for so long, and that weren't told of."""
+        self._state.run(  # the database's clock was ahead
+            b"update merged_record set unlinked_since = now() where data_type = %s"
+            b" and unlinked_since > now() + interval '10 seconds' and unlinked_since <> 'infinity'",
+            (self._data_type,),
+        )
         rows = self._state.run(
             b"select id from merged_record where data_type = %s and unlinked_since < now() - make_interval(secs => %s)"
             b" order by unlinked_since limit %s",

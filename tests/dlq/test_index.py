@@ -120,6 +120,15 @@ def test_a_position_that_nobody_has_moved_for_a_month_is_not_trusted(post: Post,
     assert post.index().catch_up() == 1
 
 
+def test_a_position_was_moved_now_at_the_latest(post: Post, state: State) -> None:
+    """The database's clock was ahead for a moment; else a year of absence would go unnoticed."""
+    post.write([post.letter(1)])
+    post.index().catch_up()
+    state.run(b"update letter_position set read_at = read_at + interval '1 year'")
+    assert post.index().catch_up() == 0
+    assert state.run(b"select bool_and(read_at <= now()) from letter_position") == [(True,)]
+
+
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(line: Line, post: Post, state: State) -> None:
     post.write([post.letter(1)])
     post.index().catch_up()

@@ -18,7 +18,7 @@ select coalesce(s.system, b.system),
         from counted c where c.system = s.system and c.is_current
     ), '{}'),
     greatest(0, coalesce(s.blocked_until, 0) - m.at),
-    coalesce(m.at - b.opened_at, 0),
+    greatest(0, coalesce(m.at - b.opened_at, 0)),
     coalesce(b.probing, false)
 from moment m, rate_system s full join breaker b using (system)
 order by 1

@@ -12,6 +12,8 @@ from sorbus.telemetry.metrics import API_WAIT
 
 LONGEST_BLOCK = 86_400.0
 """Seconds; a longer Retry-After is reduced to this."""
+_LONG = 10.0
+"""Seconds; a longer wait may come from a clock that was ahead."""
 
 
 class Limiter:
@@ -39,11 +41,17 @@ class Limiter:
 
         `patience`: seconds the caller would wait here; others don't wait for a caller that would not wait.
         """
+        wait = self._take(patience)
+        if wait > _LONG and self._state.run(b"select rate_put_right(%s)", (self._system,)) == [(True,)]:
+            wait = self._take(patience)
+        if 0 < wait <= patience:
+            self._waited.inc(wait)
+        return wait
+
+    def _take(self, patience: float) -> float:
         values = (self._system, self._flow, self._requests, self._seconds, patience, self._background)
         ((wait,),) = self._state.run(b"select rate_take(%s, %s, %s::int[], %s::float8[], %s, %s)", values)
         assert isinstance(wait, float)
-        if 0 < wait <= patience:
-            self._waited.inc(wait)
         return wait
 
     def heard(self, status: int, headers: Mapping[str, str], retry_after: float | None) -> None:

@@ -1,11 +1,12 @@
 -- Those that may go on now: what they need is there, their time is up, or somebody woke them. Nobody else takes them
 -- for a while. Of those whose need can't be seen all are taken when one is: they may need each other; those whose turn
--- it is come first, so that many which have to wait longer keep no other back.
+-- it is come first, so that many which have to wait longer keep no other back. None waits for longer than half a minute:
+-- of what is later, this server's clock was ahead when it was written.
 with due as (
     select w.flow, w.key
       from waiting w
      where w.flow = %(flow)s
-       and (w.next_at <= now() or w.needs = '[]' and exists (
+       and (w.next_at <= now() or w.next_at > now() + interval '2 minutes' or w.needs = '[]' and exists (
                 select from waiting x where x.flow = w.flow and x.needs = '[]' and x.next_at <= now()))
        and (w.woken
             or w.until <= now()

@@ -166,6 +166,18 @@ def test_days_in_which_nobody_tried_pause_no_flow(sender: Sender, database: str)
         sender.names(1, {"1": "a"})
 
 
+def test_an_endpoint_has_failed_since_now_at_the_latest(sender: Sender) -> None:
+    """The database's clock was ahead for a moment."""
+    sender.statuses({"a": 500})
+    with pytest.raises(Undecided):
+        sender.names(1, {"1": "a"})
+    with State.of("").connection() as connection:
+        connection.execute("update webhook_endpoint set failing_since = failing_since + interval '1 year'")
+    with pytest.raises(Undecided):
+        sender.names(1, {"1": "a"})
+    assert State.of("").run(b"select failing_since <= now() from webhook_endpoint") == [(True,)]
+
+
 def failed_for(sender: Sender, length: str, *, every: str) -> None:
     """As if its endpoint had failed for so long, tried again and again."""
     with State.of("").connection() as connection:
