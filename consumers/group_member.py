@@ -19,6 +19,7 @@ from sorbus.bus.read_times import ReadTime
 from sorbus.connector import BoundFlow
 from sorbus.consumers.prefetch import Prefetch
 from sorbus.consumers.read_positions import ReadPositions
+from sorbus.history.read import last_delivery
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.stop import Stop
@@ -61,9 +62,13 @@ class GroupMember:
         reachable = Reachable(settings.kafka, partial(health.report, "kafka"), group=group)
         self._kafka = group_consumer(settings, group, reachable)
         self._prefetch = Prefetch(self._kafka.consume)
-        rereads = flow.flow.on_lost_events == "reread"
         self._positions = ReadPositions(
-            admin(settings), self._flow, self.events, ReadTime(settings, names, self._flow), rereads=rereads
+            admin(settings),
+            self._flow,
+            self.events,
+            ReadTime(settings, names, self._flow),
+            partial(last_delivery, flow.system.topic_prefix, self._flow, flow.flow.data_type),
+            rereads=flow.flow.on_lost_events == "reread",
         )
         self._are_many = False
         self._committed_at = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -21,6 +21,7 @@ from sorbus.bus.kafka import Partition, kafka_errors
 from sorbus.bus.read_times import ReadTime
 from sorbus.bus.topic_facts import recent_topic_ids, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
+from sorbus.calendar_limits import moment_of
 from sorbus.errors import LostPosition
 
 _TIMEOUT = 10.0
@@ -33,10 +34,21 @@ _log = logging.getLogger(__name__)
 class ReadPositions:
     """One flow's positions. `events` is its data type's topic; what the others lose is still an open dead letter."""
 
-    def __init__(self, admin: AdminClient, flow: str, events: str, read_time: ReadTime, *, rereads: bool) -> None:
-        """`rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition."""
+    def __init__(
+        self,
+        admin: AdminClient,
+        flow: str,
+        events: str,
+        read_time: ReadTime,
+        last_delivery: Callable[[], float | None],
+        *,
+        rereads: bool,
+    ) -> None:
+        """`last_delivery`: when it was, by what isn't in Kafka (seconds since 1970); None: never that is known.
+        `rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition.
+        """
         self._admin, self._flow, self._events, self._rereads = admin, flow, events, rereads
-        self._read_time = read_time
+        self._read_time, self._last_delivery = read_time, last_delivery
         self._ids: dict[str, str] = {}
         self._unchecked: dict[Partition, CommittedPosition | None] = {}
         self._moved: dict[Partition, tuple[int, float]] = {}
@@ -162,11 +174,22 @@ class ReadPositions:
                     away = max(0.0, time.time() - place.at)
             elif topic == self._events and number == 0:
                 _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
-                if why := forgotten_since(self._read_time.last(), self._kept.get(topic)):
+                if why := self._forgotten(self._kept.get(topic)):
                     self._lost(partition, why)
             self._moved[partition] = place.offset if place else 0, time.monotonic() - away
             del self._unchecked[partition]
         return again
+
+    def _forgotten(self, kept: float | None) -> str | None:
+        """Why deletes may be lost, where there is no offset."""
+        last = self._read_time.last()
+        if last is not None or (delivered := self._last_delivery()) is None:
+            return forgotten_since(last, kept)
+        until = f"{moment_of(1e6 * delivered).astimezone():%Y-%m-%d %H:%M %Z}"
+        return (
+            f"{{}} is another one: Kafka knows nothing of this flow, which delivered until {until}, so it was emptied,"
+            " or is another cluster; what wasn't delivered by then may be lost"
+        )
 
     def _begun_again(self, partitions: Iterable[Partition]) -> list[Partition]:
         """They are read from their beginning now: what was deleted before has no older state to be read."""

@@ -246,15 +246,25 @@ class MergeProducer:
         return {system for system in gone if self._names.topic(proposals_of(name, system)) in read}
 
     def _check_state(self, position: Position, store: MergeStore) -> None:
-        """LostPosition if Sorbus's database holds earlier records than were published: they would be sent again."""
+        """LostPosition if Sorbus's database holds earlier records than were published: they would be sent again.
+
+        Or if it holds records that were published, and Kafka knows nothing of it: deletes would be missed.
+        """
+        name = self._source.name
+        again = (
+            f"Once every producer of its systems runs (`sorbus status`): sorbus two-way join {name} --again --accept"
+        )
+        if not position and store.has_published():
+            raise LostPosition(
+                f"Kafka knows nothing of this merge, which has published records of {name}: it was emptied, or is"
+                f" another cluster; deletes may be lost. {again}"
+            )
         saved, generation = position.get("saved"), position.get("generation")
         is_older = isinstance(saved, int) and generation == self._generation and saved > store.newest_version()
         is_older = is_older or (isinstance(generation, int) and generation > self._generation > 0)
         if is_older:
-            name = self._source.name
             raise LostPosition(
-                f"Sorbus's database holds earlier states of {name} than were published: it was restored. Once every"
-                f" producer of its systems runs (`sorbus status`): sorbus two-way join {name} --again --accept"
+                f"Sorbus's database holds earlier states of {name} than were published: it was restored. {again}"
             )
 
     def _joined(self, joining: Joining, topics: ProposalTopics, wait: float) -> Batch | None:

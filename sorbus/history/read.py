@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from sorbus.drift.watch import has_state
+from sorbus.errors import SorbusError
 from sorbus.history.store import COUNTS
-from sorbus.state.database import State
+from sorbus.settings import Settings
+from sorbus.state.database import State, is_not_made
 
 _FOLDER = Path(__file__).parent / "sql"
 _BUCKETS = (_FOLDER / "read_buckets.sql").read_bytes()
 _RUNS = (_FOLDER / "read_runs.sql").read_bytes()
 _HOURS = (_FOLDER / "read_hours.sql").read_bytes()
+_LAST_DELIVERY = (_FOLDER / "last_delivery.sql").read_bytes()
+_log = logging.getLogger(__name__)
 Series = tuple[str, str, str]
 """Activity (capture or delivery), subject (a system or a flow), data type."""
 
@@ -70,3 +76,16 @@ def read_hours(state: State, since: float) -> dict[Series, dict[int, int]]:
     ):
         found.setdefault((activity, subject, data_type), {})[int(hour)] = events
     return found
+
+
+def last_delivery(topic_prefix: str, flow: str, data_type: str) -> float | None:
+    """Until when a flow has delivered (seconds since 1970); None: never that is known, or nothing can be asked."""
+    if not has_state(Settings()):
+        return None
+    try:
+        ((at,),) = State.of(topic_prefix).run(_LAST_DELIVERY, {"flow": flow, "data_type": data_type})
+    except SorbusError as error:
+        if not is_not_made(error):
+            _log.warning("whether flow %s has delivered before can't be asked: %s", flow, error)
+        return None
+    return cast("float | None", at)

@@ -107,6 +107,8 @@ class TwoWay:
                 "to": self.system_of_record,
                 "direction": "two-way",
                 "deletes": "ignore",
+                # which loses nothing: the topic holds every record again, and deletes don't count here
+                "on_lost_events": "reread",
                 "target": {"resource": resource, "creates": False}
                 if resource is not None
                 else {

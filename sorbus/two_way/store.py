@@ -180,6 +180,15 @@ class MergeStore:
             ([id.decode() for id in versions], list(versions.values()), self._data_type),
         )
 
+    def has_published(self) -> bool:
+        """Whether records are on the topic that were made of what systems showed since they were joined last."""
+        rows = self._state.run(
+            b"select exists (select from merged_record where data_type = %(data_type)s and not owed and version > 0)"
+            b" and exists (select from system_view where data_type = %(data_type)s)",
+            {"data_type": self._data_type},
+        )
+        return rows == [(True,)]
+
     def newest_version(self) -> int:
         """The highest version of any record; 0 if there is none."""
         statement = b"select coalesce(max(version), 0) from merged_record where data_type = %s"

@@ -202,6 +202,43 @@ def test_a_topic_of_proposals_that_was_lost_is_joined_again(office: TwoWayOffice
 
 
 @pytest.mark.slow
+def test_a_kafka_that_was_lost_as_a_whole_is_told_of_and_joined_again(office: TwoWayOffice) -> None:
+    fill(office, 20)
+    written(office)
+    office.sorbus("apply", "--yes")
+    with office.up():
+        office.sorbus("two-way", "join", "customer", "--accept")
+        office.until(office.unlike, 60)
+    empty_kafka(office)
+    with psycopg.connect(office.dsns["crm"], autocommit=True) as crm:  # nothing captures the delete
+        crm.execute("delete from customers where id = 'C3'")
+    with psycopg.connect(office.dsns["support"], autocommit=True) as support:
+        support.execute("update contacts set phone = '4711' where id = 'C7'")
+    office.sorbus("apply", "--yes")
+    with office.up():
+        for words in ("Kafka knows nothing of this merge", "customer-to-books: .* Kafka knows nothing of this flow"):
+            office.until(lambda: "" if office.said(words) else f"nobody says: {words}", 60)  # noqa: B023 - at once
+        written(office, on_lost_events="reread")
+        office.sorbus("two-way", "join", "customer", "--again", "--accept", "--yes")
+    with office.up():
+        office.until(office.unlike, 90)
+    assert "C3" not in office.rows("books")
+    assert office.rows("crm")["C7"]["phone"] == "4711"
+
+
+def empty_kafka(office: TwoWayOffice) -> None:
+    """As a new cluster is: without the office's topics, and without its groups' offsets."""
+    kafka = AdminClient({"bootstrap.servers": office.env["SORBUS_KAFKA"]})
+    topics = {name for name in kafka.list_topics(timeout=10).topics if name.startswith(f"{office.prefix}.")}
+    found = kafka.list_consumer_groups().result(20).valid
+    groups = [one.group_id for one in found if one.group_id.startswith(f"{office.prefix}.")]
+    for done in (kafka.delete_topics([*topics]), kafka.delete_consumer_groups(groups)):
+        for future in done.values():
+            future.result(30)
+    office.until(lambda: topics & kafka.list_topics(timeout=10).topics.keys(), 30)
+
+
+@pytest.mark.slow
 def test_a_system_that_is_added_later_is_joined_before_anything_is_written_there(office: TwoWayOffice) -> None:
     fill(office, 20)
     written(office, systems=("crm", "books"))

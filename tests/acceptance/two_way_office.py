@@ -228,7 +228,12 @@ def office(
 
 
 def written(
-    office: TwoWayOffice, *, direction: str = "two-way", systems: Sequence[str] = tuple(PLACES), **rules: object
+    office: TwoWayOffice,
+    *,
+    direction: str = "two-way",
+    systems: Sequence[str] = tuple(PLACES),
+    on_lost_events: str = "stop",
+    **rules: object,
 ) -> None:
     """The map: two-way, or the same flows one-way."""
     merge = {"email": "latest", "phone": "latest", "rate": "latest", "tags": "union"} | rules
@@ -246,7 +251,13 @@ def written(
                 | (two_way if direction == "two-way" else {})
             },
             "flows": [
-                {"data_type": "customer", "to": to, "direction": direction, "target": {**target, "existing": True}}
+                {
+                    "data_type": "customer",
+                    "to": to,
+                    "direction": direction,
+                    "on_lost_events": on_lost_events,
+                    "target": {**target, "existing": True},
+                }
                 for to, target in targets.items()
             ],
         },

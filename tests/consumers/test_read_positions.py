@@ -16,7 +16,7 @@ from sorbus.bus import committed as committed_offsets
 from sorbus.bus.kafka import admin, all_partitions, base_config, read_to_end, topic_reader
 from sorbus.bus.read_times import ReadTime
 from sorbus.bus.topic_settings import settings_of
-from sorbus.consumers import read_positions
+from sorbus.consumers import group_member, read_positions
 from sorbus.errors import LostPosition
 from sorbus.map.load import load_map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
@@ -132,13 +132,18 @@ def test_what_a_topic_lost_stops_the_flow_or_is_read_again_as_the_map_says(
     error = stopped(line)
     assert words in str(error)
     assert "on_lost_events: reread" in str(error)
+    reread(line)
+    line.publish(gadgets(range(20), 3))  # as the owner's producer does
+    with line.consuming():
+        eventually(lambda: set(line.rows().values()) == {"v3"}, "the new states")
+
+
+def reread(line: Line) -> None:
+    """A person writes it into the map."""
     prefix = line.names.prefix.removesuffix(".")
     line.write_map(REREAD.format(prefix=prefix, timing="real-time"), prefix)
     line.loaded = load_map(line.folder / "map.yaml")
     line.flow = line.loaded.flow(FLOW)
-    line.publish(gadgets(range(20), 3))  # as the owner's producer does
-    with line.consuming():
-        eventually(lambda: set(line.rows().values()) == {"v3"}, "the new states")
 
 
 def test_what_was_read_may_be_removed(line: Line) -> None:
@@ -359,6 +364,18 @@ def test_offsets_that_kafka_has_forgotten_are_no_new_flow(line: Line, hours: int
             line.until({str(id): "v2" for id in range(8)})
     else:
         assert "in the last 0.1 days and was not read" in str(stopped(line))
+
+
+def test_a_flow_that_kafka_knows_nothing_of_has_lost_what_it_had_not_read(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka was emptied; that it has delivered before is known by the history."""
+    line.publish(gadgets(range(9), 1))
+    monkeypatch.setattr(group_member, "last_delivery", lambda *_: 1_800_000_000.0)
+    assert "Kafka knows nothing of this flow, which delivered until 2027-01-15" in str(stopped(line))
+    reread(line)
+    with line.consuming():
+        line.until({str(id): "v1" for id in range(9)})
 
 
 def test_when_a_flow_read_last_is_kept_where_nothing_is_deleted_by_time(line: Line) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sorbus.errors import TransientError
 from sorbus.history import recorder as recording
-from sorbus.history.read import read_buckets, read_runs
+from sorbus.history.read import last_delivery, read_buckets, read_runs
 from sorbus.history.recorder import HistoryRecorder
 from sorbus.history.store import HistoryStore, HistoryWindow, RunName
 from sorbus.history.volume import SMALL, unusual
@@ -50,6 +50,18 @@ def counted(state: State, activity: str = "delivery", subject: str = FLOW) -> di
 
 
 DELIVERED = ("created", "updated", "written", "deleted", "skipped", "refused", "deferred")
+
+
+def test_until_when_a_flow_has_delivered_is_known_without_kafka(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SORBUS_DATABASE", raising=False)
+    assert last_delivery("", "f", "t") is None, "there is no state"
+    monkeypatch.setenv("SORBUS_DATABASE", "postgresql://there")
+    monkeypatch.setattr(State, "of", lambda _: state)
+    assert last_delivery("", "f", "t") is None
+    run = RunName("r", "delivery", "f", "here", 1000.0)
+    HistoryStore(state).put(run, [HistoryWindow("t", 1000.0, 1060.0, {"skipped": 1})], 1060.0, is_over=True)
+    assert last_delivery("", "f", "t") == 1060.0
+    assert last_delivery("", "f", "other") is None
 
 
 def test_each_event_of_a_flow_is_in_one_count(line: Line, state: State) -> None:

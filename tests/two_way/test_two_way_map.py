@@ -84,6 +84,7 @@ def test_a_sound_map_becomes_proposals_a_merge_and_a_way_back(tmp_path: Path) ->
     assert shown == {"customer-proposals-crm": week, "customer-proposals-books": week, "customer": day}
     back = loaded.for_check().flow("customer-to-crm")
     assert [field.name for field in back.schema.fields] == ["email", "credit"]
+    assert back.flow.on_lost_events == "reread", "nobody could write it there"
     there = loaded.for_check().flow("customer-to-books")
     assert [field.name for field in there.schema.fields] == ["name", "email", "tags"]
 

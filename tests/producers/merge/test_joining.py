@@ -104,6 +104,21 @@ def test_an_older_state_of_sorbuss_database_stops_the_merge_until_systems_are_jo
     assert proposals.records() == {"1": {"name": "new", "email": "old"}}
 
 
+def test_a_merge_that_kafka_knows_nothing_of_any_more_stops_until_it_is_joined_again(proposals: Proposals) -> None:
+    for id in ("1", "2"):
+        proposals.show("crm", id, name="a", email="old")
+    proposals.merge(until=2)
+    proposals.lose("crm")
+    proposals.lose("books")
+    proposals.position = None
+    proposals.show("crm", "1", name="a", email="old")  # the other was deleted meanwhile
+    with pytest.raises(LostPosition, match=r"Kafka knows nothing of this merge.*two-way join customer --again"):
+        proposals.merge()
+    proposals.join_again()
+    proposals.merge(until=2)
+    assert proposals.records() == {"1": {"name": "a", "email": "old"}}
+
+
 def test_what_is_changed_while_many_records_are_joined_is_merged_after_it(
     proposals: Proposals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
