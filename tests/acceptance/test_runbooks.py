@@ -165,8 +165,9 @@ def steps_of(page: str) -> list[str]:
 def company(tmp_path: Path, stack: Addresses, make_database: Callable[[], str], unique: str) -> Iterator[Company]:
     made = Company(tmp_path, stack.env(), unique, make_database(), make_database(), make_database())
     with ExitStack() as ending:
-        ending.callback(made.stop)
         ending.callback(made.crm.close)
+        ending.callback(drop_slots, made.crm)
+        ending.callback(made.stop)
         made.sorbus("apply", "--yes")
         made.start("produce", "crm")
         made.start("consume", FLOW)
@@ -289,8 +290,9 @@ def test_an_emptied_registry_costs_nothing(
     env = {**stack.env(), "SORBUS_REGISTRY": own_registry.address}
     company = Company(tmp_path, env, unique, make_database(), make_database(), make_database())
     with ExitStack() as ending:
-        ending.callback(company.stop)
         ending.callback(company.crm.close)
+        ending.callback(drop_slots, company.crm)
+        ending.callback(company.stop)
         company.sorbus("apply", "--yes")
         company.start("produce", "crm")
         company.start("consume", FLOW)
