@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sorbus.connector import BoundFlow
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.tables import target_parts
-from sorbus.postgres.catalog import Column, read_table
+from sorbus.postgres.catalog import Column, Table, read_table
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 from sorbus.schema import FieldType, Kind
 
@@ -61,6 +61,8 @@ def _of_table(session: Connection, flow: BoundFlow, part: str, name: str) -> Ite
     table = read_table(session, name)
     if table is None:
         return  # plan says it
+    if not part and (words := _alike(session, flow, table)):
+        yield words
     item = flow.schema.by_name[part].type.item if part else None
     fields = {one.name: one for one in (item.fields if item else flow.schema.fields)}
     for one in target_parts(flow)[part]:
@@ -74,6 +76,27 @@ def _of_table(session: Connection, flow: BoundFlow, part: str, name: str) -> Ite
                 f"flow {flow.flow.id}: {path} is {str(field.type).removesuffix(' or null')},"
                 f" {table.name}.{column.name} is {column.native}: {lack.what}; {lack.fix}"
             )
+
+
+def _alike(session: Connection, flow: BoundFlow, table: Table) -> str | None:
+    """What a key that takes ids in capitals and small letters for one does to records that differ only in that."""
+    assert isinstance(flow.options, PostgresTarget)
+    column = table.columns.get(flow.options.key)
+    if column is None:
+        return None  # plan says it
+    row = session.execute(
+        "select not c.collisdeterministic from pg_attribute a join pg_collation c on c.oid = a.attcollation"
+        " where a.attrelid = %s and a.attname = %s",
+        (table.oid, column.name),
+    ).fetchone()
+    if (column.plain or column.native).rpartition(".")[2] != "citext" and row != (True,):
+        return None
+    return (
+        f"flow {flow.flow.id}: {table.name}.{column.name}, its key, is {column.native}, which takes ids that differ"
+        " only in case or so for one: such records overwrite each other, and the delete of one takes the other's row"
+        f" (`sorbus reconcile {flow.flow.id}` names them); let its owner declare it as text, unless no two ids are so"
+        " alike"
+    )
 
 
 def _bounds(session: Connection, column: Column) -> _Bounds:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import psycopg
+import pytest
 
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.schema import AvroType
@@ -125,6 +126,26 @@ def test_attributes_of_a_composite_type_and_a_lists_table_are_told_of(make_datab
     [words] = PostgresConsumer.target_warnings(flow_into(dsn, schema=schema, existing=True))
     assert "gadget.place" in words
     assert "zip, cost in silence" in words
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_told"),
+    [("citext", True), ("alike", True), ("text collate alone", True), ("varchar(9)", False), ("bigint", False)],
+)
+def test_a_key_that_takes_ids_that_differ_in_case_for_one_is_told_of(
+    make_database: Callable[[str], str], kind: str, *, is_told: bool
+) -> None:
+    """They overwrite each other, and the delete of one takes the other's row."""
+    dsn = make_database("create extension citext; create domain alike as citext")
+    with psycopg.connect(dsn) as session:
+        if "collate" in kind:
+            try:
+                session.execute("create collation alone (provider = icu, locale = 'und', deterministic = false)")
+            except psycopg.errors.FeatureNotSupported:
+                pytest.skip("this server has no ICU, which alone has collations that aren't deterministic")
+        session.execute(f"create table gadgets ({REST.replace('id text', f'id {kind}')})".encode())
+    told = PostgresConsumer.target_warnings(flow_into(dsn, existing=True))
+    assert ["public.gadgets.id, its key, is " in words for words in told] == [True] * is_told
 
 
 def _target(make_database: Callable[[str], str], types: dict[str, str]) -> tuple[str, dict[str, str]]:
