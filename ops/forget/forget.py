@@ -6,6 +6,7 @@ topic's last event of the record is a live state the erasure is refused. What ca
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -49,14 +50,17 @@ class Erasure:
     def run(self, *, wait: float) -> None:
         """Erases, and fills the receipt; `wait` is how many seconds the flows have to deliver the delete.
 
-        OwnerHasIt; TransientError and AuthError: some of it is done, and it may be run again.
+        OwnerHasIt, TransientError and AuthError: some of it may be done, and it may be run again.
         """
         receipt, topic = self._receipt, self._names.topic(self._receipt.data_type)
         trace = self.refuse_if_owned()
         receipt.was_seen = bool(trace.last)
         until = time.monotonic() + wait
-        for flow in self._flows:
-            self._flow(flow, trace, until)
+        delivered = [flow for flow in self._flows if self._delivered(flow, trace, until)]
+        if self._is_back(trace):
+            raise OwnerHasIt(f"{self._named} came back while flows were waited for, and nothing was erased")
+        for flow in delivered:
+            self._target(flow)
         self._made()
         refused = self._letters()
         for link in self._stored.links():
@@ -75,9 +79,22 @@ class Erasure:
         receipt.erased += self._stored.erase(refused=refused, dry_run=receipt.dry_run)
         self._older(topic, trace.with_data, "older states of it")
         self._shown()
+        if not receipt.dry_run and self._is_back(trace):
+            again = "; ".join(f"sorbus replay {flow.id} --id {shlex.quote(receipt.id)}" for flow in delivered)
+            raise OwnerHasIt(
+                f"{self._named} came back while it was erased; bring its new state to its targets: {again}"
+            )
         receipt.ended_at = datetime.now(UTC)
         if not receipt.dry_run:
             self._stored.record(receipt)
+
+    def _is_back(self, trace: TopicTrace) -> bool:
+        """Whether its owner has it again since `trace`."""
+        return self._bus.trace(self._names.topic(self._receipt.data_type), self._key, trace.ends).is_live
+
+    @property
+    def _named(self) -> str:
+        return f"{self._receipt.data_type} {self._receipt.id}"
 
     def refuse_if_owned(self) -> TopicTrace:
         """What the data type's topic has of the record. OwnerHasIt while its owner still has it."""
@@ -134,23 +151,24 @@ class Erasure:
                 do = f"delete it in {system}, and run this again"
                 self._receipt.left.append(Left(system, "a row of it that couldn't be made canonical", do))
 
-    def _flow(self, flow: Flow, trace: TopicTrace, until: float) -> None:
+    def _delivered(self, flow: Flow, trace: TopicTrace, until: float) -> bool:
+        """Whether the flow has delivered the delete. Its requeued letters of the record are deleted then."""
         left = self._receipt.left
         if not flow.runs:
             if flow.manual is not None:
                 left.append(Left(flow.to, f"flow {flow.id} is carried out by people", f"erase it in {flow.to} by hand"))
-            return
+            return False
         group, requeue = self._names.group(flow.id), self._names.requeue(flow.id)
         requeued = self._bus.trace(requeue, self._key)
         last = {**trace.last, **requeued.last}
         if not self._bus.delivered(group, last, until=0 if self._receipt.dry_run else until, say=self._say):
             do = f"see that `sorbus consume {flow.id}` runs and reaches {flow.to}, then run this again"
             left.append(Left(flow.to, f"flow {flow.id} hasn't delivered the delete yet", do))
-            return
-        self._target(flow)
+            return False
         self._receipt.erased.append(Done(f"Kafka, {requeue}", "requeued dead letters of it", requeued.with_data))
         if requeued.with_data and not self._receipt.dry_run:
             self._bus.drop_read(requeue, group)
+        return True
 
     def _target(self, flow: Flow) -> None:
         """What the delete leaves in the target: nothing where deletes are hard."""

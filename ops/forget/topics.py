@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from confluent_kafka import Message, TopicPartition
@@ -25,7 +26,7 @@ from sorbus.bus.letters import open_letters
 from sorbus.bus.sending import Single, send
 from sorbus.bus.topic_settings import compacted_by
 from sorbus.deadletter import CLOSED, DeadLetter
-from sorbus.event import open_frame
+from sorbus.event import EVENT_ID, open_frame, version_of
 from sorbus.ops.monitoring.committed import Committed
 from sorbus.ops.monitoring.offsets import Part
 from sorbus.settings import Settings
@@ -34,11 +35,16 @@ _TIMEOUT = 30.0
 
 
 class TopicTrace(NamedTuple):
-    """A record on a topic: whether its last event is a live state, where the last is, and how many hold its data."""
+    """A record on a topic: whether its last event is a live state, where the last is, and how many hold its data.
+
+    `version`: its highest; None where no event says one. `ends`: where the topic's partitions ended.
+    """
 
     is_live: bool
     last: dict[Part, int]
     with_data: int
+    version: int | None
+    ends: dict[Part, int]
 
 
 class Bus:
@@ -48,20 +54,23 @@ class Bus:
         self._settings = settings
         self._admin = admin(settings)
 
-    def trace(self, topic: str, id: bytes) -> TopicTrace:
-        """Reads a whole topic: nothing else knows where a record is."""
+    def trace(self, topic: str, id: bytes, after: Mapping[Part, int] = MappingProxyType({})) -> TopicTrace:
+        """Reads a whole topic, or what came to it after an earlier trace's `ends`: nothing else knows where it is."""
         reader = topic_reader(self._settings, f"forget-{topic}")
-        is_live, with_data, last = False, 0, dict[Part, int]()
+        is_live, with_data, last, versions, ends = False, 0, dict[Part, int](), list[int](), dict[Part, int]()
         try:
             if partitions := all_partitions(reader, topic):
-                for message in read_to_end(reader, partitions):
+                for each in partitions:
+                    each.offset = after.get((each.topic, each.partition), each.offset)
+                for message in read_to_end(reader, partitions, ends=ends):
                     if _is_of(message, id):
                         is_live = _has_data(message)
                         with_data += is_live
                         last[partition_of(message)] = offset_of(message)
+                        versions += [version] if (version := _version(message)) is not None else []
         finally:
             reader.close()
-        return TopicTrace(is_live, last, with_data)
+        return TopicTrace(is_live, last, with_data, max(versions, default=None), ends)
 
     def delivered(self, group: str, last: dict[Part, int], *, until: float, say: Callable[[str], None]) -> bool:
         """Waits until a flow's group is past these offsets, or `until` (monotonic seconds); whether it is."""
@@ -112,6 +121,15 @@ class Bus:
 def _is_of(message: Message, id: bytes) -> bool:
     """By key, or as a dead letter, whose key is its own."""
     return bytes_of(message.key()) == id or dict(headers_of(message)).get("sorbus.record_id") == id
+
+
+def _version(message: Message) -> int | None:
+    if (version := version_of(dict(headers_of(message)).get(EVENT_ID) or b"")) is not None:
+        return version
+    try:
+        return open_frame(bytes_of(value)).version if (value := message.value()) is not None else None
+    except Undecodable:
+        return None
 
 
 def _has_data(message: Message) -> bool:
