@@ -19,6 +19,7 @@ from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
 from sorbus.deadletter import FILED
+from sorbus.erased import ErasedRecords
 from sorbus.errors import SorbusError
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.telemetry.metrics import ConsumerMetrics
@@ -39,6 +40,7 @@ class BatchDelivery:
         retry: PausedRetry,
         stale: StaleEvents,
         metrics: ConsumerMetrics,
+        erased: ErasedRecords,
         history: HistoryRecorder = NO_HISTORY,
     ) -> None:
         connector = consumer_connector(flow.system.system.kind)
@@ -48,6 +50,7 @@ class BatchDelivery:
         self._keeps_deleted = flow.flow.deletes == "soft"
         self._requeue, self._schemas, self._target = requeue, schemas, target
         self._rejections, self._retry, self._stale, self._metrics = rejections, retry, stale, metrics
+        self._erased = erased
         self._decoded: tuple[list[Message], DecodedBatch] | None = None
 
     def deliver(self, events: Sequence[Message], *, is_shared: bool) -> None:
@@ -62,7 +65,7 @@ class BatchDelivery:
             events = [message for message in events if id(message) not in notices]
             requeued = [message for message in requeued if id(message) not in notices]
         self._rejections.load()
-        if not events:
+        if not (events := self._erased.without_known(events)):
             return
         decoded, self._decoded = self._decoded, None
         taken = decoded[1] if decoded and decoded[0] == events else self._retry.run(partial(self._decode, events))

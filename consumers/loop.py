@@ -32,10 +32,13 @@ from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
 from sorbus.consumers.target_progress import TargetProgress
 from sorbus.consumers.waiting import FlowWaiting
+from sorbus.drift.watch import has_state
+from sorbus.erased import ErasedRecords
 from sorbus.errors import Undecided, Unfinished
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
+from sorbus.state.database import State
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.stop import Stop
@@ -86,6 +89,7 @@ class ConsumeLoop:
             self._retry,
             StaleEvents(id, data_type, target, self._member.events, health, metrics),
             metrics,
+            ErasedRecords(State.of(names.prefix) if has_state(settings) else None, data_type),
             history,
         )
 

@@ -54,7 +54,7 @@ class Erasure:
         """
         receipt, topic = self._receipt, self._names.topic(self._receipt.data_type)
         trace = self.refuse_if_owned()
-        receipt.was_seen = bool(trace.last)
+        receipt.was_seen, receipt.version = bool(trace.last), trace.version
         until = time.monotonic() + wait
         delivered = [flow for flow in self._flows if self._delivered(flow, trace, until)]
         if self._is_back(trace):

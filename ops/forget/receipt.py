@@ -52,6 +52,8 @@ class Receipt:
     ended_at: datetime | None = None
     was_seen: bool = True
     """Whether its topic has any event of it."""
+    version: int | None = None
+    """Its highest on the topic: nothing brings back states up to it (`sorbus.erased`)."""
 
     @property
     def complete(self) -> bool:
@@ -71,6 +73,7 @@ class Receipt:
             "dry_run": self.dry_run,
             "complete": self.complete,
             "was_seen": self.was_seen,
+            "version": self.version,
             "erased": [asdict(done) for done in self.erased],
             "left": [asdict(left) for left in self.left],
             "outside_sorbus": list(OUTSIDE),

@@ -16,9 +16,12 @@ from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, Delivery
+from sorbus.drift.watch import has_state
+from sorbus.erased import ErasedRecords
 from sorbus.errors import AuthError, SorbusError
 from sorbus.ops.replay.selection import Selection
 from sorbus.settings import Settings
+from sorbus.state.database import State
 
 _BATCH, _SHOWN = 5000, 3
 _TABLES = ("postgres", "mysql")
@@ -36,7 +39,7 @@ def lost_deletions(
 ) -> list[Delivery]:
     """What brings the missing rows back: their last states, each with the version of its delete, and the deletes.
 
-    Of the records that are selected; a condition fits no deleted one.
+    Of the records that are selected and were not erased; a condition fits no deleted one.
 
     To be applied in that order, as a replay. LostDeletions where a state is gone, unless it is to be done `without`.
     TransientError, AuthError.
@@ -52,7 +55,13 @@ def lost_deletions(
             if one.id not in newest or newest[one.id].version <= one.version:
                 newest[one.id] = one if one.deleted else one._replace(data=b"")
     ids = selection.ids
-    deletes = {id: one for id, one in newest.items() if one.deleted and (ids is None or id in ids)}
+    erased = ErasedRecords(State.of(flow.system.topic_prefix) if has_state(settings) else None, flow.flow.data_type)
+    erased.read()
+    deletes = {
+        id: one
+        for id, one in newest.items()
+        if one.deleted and (ids is None or id in ids) and not erased.covers(id, one.version)
+    }
     try:
         target.open()
         missing = {id for id in deletes if target.look(id.decode(errors="replace")) is None}

@@ -17,10 +17,13 @@ from sorbus.bus.kafka import bytes_of, kafka_errors, offset_of, partition_of, re
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, Delivery
+from sorbus.drift.watch import has_state
+from sorbus.erased import ErasedRecords
 from sorbus.ops.replay.job import ReplayCounts, ReplayJob
 from sorbus.ops.replay.selection import Chosen, Selection, choose, start_of
 from sorbus.ops.replay.topic_delivery import BATCH, Progress, Rejects, TopicDelivery
 from sorbus.settings import Settings
+from sorbus.state.database import State
 
 _SAVE_EVERY = 1.0
 
@@ -50,6 +53,8 @@ class Replay:
         self._delivery: TopicDelivery | None = None
         self._saved_at = 0.0
         self._met: set[bytes] = set()
+        state = State.of(flow.system.topic_prefix) if has_state(settings) else None
+        self._erased = ErasedRecords(state, flow.flow.data_type)
 
     @property
     def unknown(self) -> list[bytes]:
@@ -80,6 +85,7 @@ class Replay:
         target = self._make()
         delivery = self._delivery = TopicDelivery(self._flow, target, self._settings, self.book, self._rejects)
         begin = self.begin()
+        self._erased.read()
         target.open()
         if self._selection.where or self._selection.until or getattr(target, "compares", False):
             self.choose()
@@ -129,7 +135,7 @@ class Replay:
         self.offsets |= {number: end for (_, number), end in ends.items()}
 
     def _deliver(self, batch: Sequence[Message], wanted: Sequence[Message], delivery: TopicDelivery) -> None:
-        if wanted:
+        if wanted := self._erased.without(wanted):
             done = delivery.deliver(wanted)
             self.counts = self.counts._replace(
                 applied=self.counts.applied + done.applied,
