@@ -1,4 +1,7 @@
-"""What a delivered delete leaves of a record in PostgreSQL: the personal columns of rows that stay are blanked."""
+"""What a delivered delete leaves of a record in PostgreSQL: the personal columns of rows that stay are blanked.
+
+So are those of a shadow that an unfinished replay has left; where deletes are hard its row goes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from psycopg import sql
 
 from sorbus.abilities import Erased
 from sorbus.consumers.postgres.open_target import OpenTarget
+from sorbus.consumers.postgres.shadow import shadow_names
 from sorbus.mapping.assign import Assignment
-from sorbus.postgres.catalog import Column, Table
+from sorbus.postgres.catalog import Column, Table, read_table
 from sorbus.postgres.connection import Connection, target_errors
 from sorbus.privacy.mask import personal_names
 from sorbus.schema import RecordSchema
@@ -23,6 +27,7 @@ class Kept(NamedTuple):
     table: Table
     by: str
     personal: tuple[str, ...]
+    is_shadow: bool = False
 
 
 def erase_record(target: OpenTarget, id: str, *, dry_run: bool) -> Erased:
@@ -33,7 +38,11 @@ def erase_record(target: OpenTarget, id: str, *, dry_run: bool) -> Erased:
         tables.append(_kept(target.tables[name], child.parent, target.parts.get(name, ()), name, schema))
     with target_errors(f"erasing in {target.flow.system.name}"):
         try:
-            return _erase_rows(target.session, id, tables, stays=target.flow.flow.deletes != "hard", dry_run=dry_run)
+            with target.session.transaction(force_rollback=dry_run):
+                for each, name in zip(list(tables), shadow_names(options).values(), strict=True):
+                    if (shadow := read_table(target.session, name)) is not None:
+                        tables.append(each._replace(table=shadow, is_shadow=True))
+                return _erase_rows(target.session, id, tables, stays=target.flow.flow.deletes != "hard")
         except psycopg.DataError:  # an id that the key can't hold
             return Erased(0)
 
@@ -49,29 +58,29 @@ def _kept(table: Table, by: str, assignments: Iterable[Assignment], part: str, s
     return Kept(table, by, tuple(dict.fromkeys(columns)))
 
 
-def _erase_rows(session: Connection, id: str, tables: Sequence[Kept], *, stays: bool, dry_run: bool) -> Erased:
+def _erase_rows(session: Connection, id: str, tables: Sequence[Kept], *, stays: bool) -> Erased:
     """Blanks the personal columns of the record's rows: null, or empty text where null isn't allowed.
 
     `stays`: the flow leaves rows of deleted records; otherwise a row that is there is what is left to do.
     """
     rows, left = 0, []
-    with session.transaction(force_rollback=dry_run):
-        for each in tables:
-            here = _where(each, id)
-            if not stays:
-                found = session.execute(sql.SQL("select count(*) from {} t where {}").format(*here)).fetchone()
-                if found and found[0]:
-                    left.append(f"{each.table.name} still has its row: see who writes there, and delete it")
-                continue
-            blanks = [
-                (name, blank) for name in each.personal if (blank := _blank(each.table.columns[name])) is not None
-            ]
-            if stuck := [name for name in each.personal if _blank(each.table.columns[name]) is None]:
-                asked = sql.SQL("select count(*) from {} t where {}").format(*here)
-                if (count := session.execute(asked).fetchone()) and count[0]:
-                    left.append(f"{each.table.name}: {', '.join(stuck)} can't be null: overwrite it, or delete the row")
-            if blanks:
-                rows += session.execute(_update(*here, blanks)).rowcount
+    for each in tables:
+        here = _where(each, id)
+        if not stays and each.is_shadow:
+            rows += session.execute(sql.SQL("delete from {} t where {}").format(*here)).rowcount
+            continue
+        if not stays:
+            found = session.execute(sql.SQL("select count(*) from {} t where {}").format(*here)).fetchone()
+            if found and found[0]:
+                left.append(f"{each.table.name} still has its row: see who writes there, and delete it")
+            continue
+        blanks = [(name, blank) for name in each.personal if (blank := _blank(each.table.columns[name])) is not None]
+        if stuck := [name for name in each.personal if _blank(each.table.columns[name]) is None]:
+            asked = sql.SQL("select count(*) from {} t where {}").format(*here)
+            if (count := session.execute(asked).fetchone()) and count[0]:
+                left.append(f"{each.table.name}: {', '.join(stuck)} can't be null: overwrite it, or delete the row")
+        if blanks:
+            rows += session.execute(_update(*here, blanks)).rowcount
     return Erased(rows, "; ".join(left))
 
 

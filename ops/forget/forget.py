@@ -43,7 +43,8 @@ class Erasure:
         self._loaded, self._receipt, self._say = loaded, receipt, say
         self._names = Names(loaded.map.topic_prefix)
         self._bus = Bus(settings)
-        self._stored = Stored(state, receipt.data_type, receipt.id)
+        others = [flow.id for flow in loaded.map.flows if flow.data_type != receipt.data_type]
+        self._stored = Stored(state, receipt.data_type, receipt.id, others)
         self._key = receipt.id.encode()
         self._flows = [flow for flow in loaded.map.flows if flow.data_type == receipt.data_type]
 
@@ -63,22 +64,11 @@ class Erasure:
             self._target(flow)
         self._made()
         refused = self._letters()
-        for link in self._stored.links():
-            resource = f" --resource {link.resource}" if link.resource else ""
-            self._receipt.left.append(
-                Left(
-                    link.system,
-                    f"{receipt.data_type} {link.external_id or '(id unknown)'}, by the crosswalk {link.state}",
-                    f"erase it in {link.system} by hand, then sorbus crosswalk unlink {link.system}"
-                    f" {receipt.data_type} {receipt.id}{resource}, and run this again",
-                )
-            )
-        for flow_id, system in self._stored.held_deletes().items():
-            do = "see `sorbus waiting list`, resolve it, and run this again"
-            receipt.left.append(Left(system, f"the delete waits in flow {flow_id}", do))
+        self._linked()
         receipt.erased += self._stored.erase(refused=refused, dry_run=receipt.dry_run)
         self._older(topic, trace.with_data, "older states of it")
         self._shown()
+        self._posted()
         if not receipt.dry_run and self._is_back(trace):
             again = "; ".join(f"sorbus replay {flow.id} --id {shlex.quote(receipt.id)}" for flow in delivered)
             raise OwnerHasIt(
@@ -151,6 +141,20 @@ class Erasure:
                 do = f"delete it in {system}, and run this again"
                 self._receipt.left.append(Left(system, "a row of it that couldn't be made canonical", do))
 
+    def _posted(self) -> None:
+        """What was posted of it stays in its system's inbox, whose messages Kafka removes by their age."""
+        two_way = self._loaded.two_way.get(self._receipt.data_type)
+        owner = self._loaded.map.owner_of(self._receipt.data_type)
+        for system in two_way.systems if two_way is not None else [owner]:
+            if self._loaded.map.systems[system].kind != "webhook":
+                continue
+            topic = self._names.inbox(system)
+            key = f"{self._receipt.data_type}:{self._receipt.id}".encode()
+            if count := self._bus.trace(topic, key).with_data:
+                until = self._bus.removed_by(topic)
+                do = "" if until else "nothing there ever expires: set its retention.ms, or delete them by hand"
+                self._receipt.left.append(Left(f"Kafka, {topic}", f"{count} posts of it", do, until))
+
     def _delivered(self, flow: Flow, trace: TopicTrace, until: float) -> bool:
         """Whether the flow has delivered the delete. Its requeued letters of the record are deleted then."""
         left = self._receipt.left
@@ -189,6 +193,29 @@ class Erasure:
         self._receipt.erased.append(Done(flow.to, f"personal fields that flow {flow.id} leaves", erased.rows))
         if erased.left:
             self._receipt.left.append(Left(flow.to, f"flow {flow.id}", erased.left))
+
+    def _linked(self) -> None:
+        """What targets have by the crosswalk, a decision or a delete that waits."""
+        receipt, left = self._receipt, self._receipt.left
+        for link in self._stored.links():
+            resource = f" --resource {link.resource}" if link.resource else ""
+            left.append(
+                Left(
+                    link.system,
+                    f"{receipt.data_type} {link.external_id or '(id unknown)'}, by the crosswalk {link.state}",
+                    f"erase it in {link.system} by hand, then sorbus crosswalk unlink {link.system}"
+                    f" {receipt.data_type} {receipt.id}{resource}, and run this again",
+                )
+            )
+        for flow_id, system in self._stored.held_deletes().items():
+            do = "see `sorbus waiting list`, resolve it, and run this again"
+            left.append(Left(system, f"the delete waits in flow {flow_id}", do))
+        for double in self._stored.doubles():
+            do = (
+                f"merge or delete it in {double.system}, then sorbus duplicates done {double.candidate}"
+                f" {shlex.quote(double.external_id)}, and run this again"
+            )
+            left.append(Left(double.system, f"{double.external_id}, decided to be the same record", do))
 
     def _letters(self) -> list[str]:
         """Closes the letters but those of a delete that a target refuses, which is there still; the ids of these."""

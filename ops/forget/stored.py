@@ -20,6 +20,7 @@ _WHAT = {
     "4_crosswalk": ("crosswalk", "values sent, ids in targets"),
     "5_waiting": ("waiting", "states of it that wait for others or are incomplete"),
     "6_letters": ("letter", "its dead letters, as people read them"),
+    "6_differences": ("reconcile_difference", "values that its owner and a target were seen to differ in"),
     "6_conflicts": ("conflict", "values that its owner and a target differ in"),
     "7_held_deletes": ("drift_finding", "its id among records that look deleted"),
     "8_written": ("written_record", "keys it is found by in spreadsheets and topics"),
@@ -41,17 +42,31 @@ class StillLinked(NamedTuple):
     external_id: str
 
 
+class Double(NamedTuple):
+    """A record of a target that is the same as the erased one, and is still to be taken away there."""
+
+    system: str
+    external_id: str
+    candidate: int
+
+
 class Stored:
     """The state database, as an erasure sees it. TransientError, AuthError."""
 
-    def __init__(self, state: State, data_type: str, id: str) -> None:
+    def __init__(self, state: State, data_type: str, id: str, others: Sequence[str] = ()) -> None:
+        """`others`: the flows of other data types."""
         self._state = state
-        self._of = {"data_type": data_type, "id": id, "key": id.encode()}
+        self._of = {"data_type": data_type, "id": id, "key": id.encode(), "others": list(others)}
 
     def links(self) -> list[StillLinked]:
         """Where the record still is, by the crosswalk."""
         rows = self._state.run(_statement("links"), self._of)
         return [StillLinked(*cast("tuple[str, str, str, str]", row)) for row in rows]
+
+    def doubles(self) -> list[Double]:
+        """Its doubles in targets that a merge has not taken away yet."""
+        rows = self._state.run(_statement("doubles"), self._of)
+        return [Double(*cast("tuple[str, str, int]", row)) for row in rows]
 
     def held_deletes(self) -> dict[str, str]:
         """Flows whose delete of the record waits its turn, with their targets."""

@@ -24,7 +24,7 @@ from sorbus.bus.kafka import (
 )
 from sorbus.bus.letters import open_letters
 from sorbus.bus.sending import Single, send
-from sorbus.bus.topic_settings import compacted_by
+from sorbus.bus.topic_settings import compacted_by, removed_by
 from sorbus.deadletter import CLOSED, DeadLetter
 from sorbus.event import EVENT_ID, open_frame, version_of
 from sorbus.ops.monitoring.committed import Committed
@@ -112,6 +112,10 @@ class Bus:
             with kafka_errors(f"deleting what is done of {topic}"):
                 for future in self._admin.delete_records(wanted).values():
                     future.result(_TIMEOUT)
+
+    def removed_by(self, topic: str) -> str:
+        """When Kafka may remove what is on a topic that isn't compacted, in ISO 8601; "" if never."""
+        return removed_by(self._admin, topic)
 
     def compacted_by(self, topic: str) -> str:
         """When Kafka must have cleaned away superseded states at the latest, as far as the topic's settings say."""

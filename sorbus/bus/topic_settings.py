@@ -51,6 +51,17 @@ def compacted_by(client: AdminClient, topic: str) -> str:
     return (datetime.now(UTC) + timedelta(milliseconds=longest)).isoformat(timespec="seconds")
 
 
+def removed_by(client: AdminClient, topic: str) -> str:
+    """When what is on a topic now is old enough for Kafka to remove it, in ISO 8601; "" where its settings don't say.
+
+    AuthError, TransientError.
+    """
+    longest = int(settings_of(client, [topic])[topic]["retention.ms"])
+    if not 0 <= longest <= _NO_LIMIT:
+        return ""
+    return (datetime.now(UTC) + timedelta(milliseconds=longest)).isoformat(timespec="seconds")
+
+
 def deletes_kept(client: AdminClient, topics: Iterable[str]) -> dict[str, float]:
     """Topic -> the seconds for which it keeps deletes; only of topics that are compacted. AuthError, TransientError."""
     found = settings_of(client, topics)
