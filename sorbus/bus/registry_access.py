@@ -45,8 +45,17 @@ def registry_client(settings: Settings, *, timeout: float, headers: Mapping[str,
         raise UsageError(f"SORBUS_REGISTRY_CONFIG: {', '.join(unknown)} isn't known; known: {', '.join(_KNOWN)}")
     trusted = _certificates(config)
     sent = {**(headers or {}), **{header: config[key] for key, header in _HEADERS.items() if key in config}}
+    try:
+        url = httpx.URL(settings.registry.rstrip("/"))
+    except httpx.InvalidURL:  # its words may quote a part of a password
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError(
+            "SORBUS_REGISTRY is not an address: write https://HOST, and special characters of a user or password"
+            " percent-encoded: @ as %40, / as %2F, : as %3A, # as %23"
+        )
     return httpx.Client(
-        base_url=settings.registry.rstrip("/"),
+        base_url=url,
         timeout=timeout,
         headers=sent,
         verify=trusted,

@@ -50,7 +50,8 @@ class LdapConnection(BaseModel):
         if "${" in url:
             return url
         if not is_valid or parts.path.strip("/") or parts.query or parts.username:
-            raise ValueError(f"{url!r}: write ldaps://HOST or ldap://HOST:PORT, and the base DN as base:")
+            # Not quoted: it may hold a login.
+            raise ValueError("write ldaps://HOST or ldap://HOST:PORT, the base DN as base:, a login as bind_dn:")
         return url
 
     @field_validator("base")

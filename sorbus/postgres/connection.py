@@ -49,15 +49,30 @@ _UNHURRIED = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "
 """For work that takes as long as tables are large: given at connecting, before a role's own limits count."""
 
 
+def read_dsn(connection: PostgresConnection) -> dict[str, object]:
+    """What a connection string says, by libpq's names. AuthError, which doesn't quote it."""
+    dsn = connection.dsn.get_secret_value()
+    try:
+        given: dict[str, object] = {**conninfo_to_dict(dsn)}
+    except psycopg.ProgrammingError:  # its words may quote a part of a password
+        raise AuthError("the dsn is not a connection string; write postgresql://USER@HOST/DATABASE") from None
+    hosts, ports = str(given.get("host") or ""), str(given.get("port") or "").replace(",", "")
+    is_url = dsn.startswith(("postgresql://", "postgres://"))
+    path = dsn.partition("?")[0].partition("://")[2].partition("/")[2] if is_url else ""
+    if "@" in hosts.lstrip("@") or "@" in path or not (ports.isdecimal() or not ports):
+        raise AuthError(
+            "the dsn's host, port or database can't be one; in a URL write special characters of a user or password"
+            " percent-encoded: @ as %40, / as %2F, : as %3A, ? as %3F, # as %23"
+        )
+    return given
+
+
 def full_dsn(connection: PostgresConnection, application: str, *, unhurried: bool = False, **more: str) -> str:
     """The connection string with our session settings: how values are written, keepalives, a name for pg_stat.
 
     `unhurried`: the role's limits of time are lifted.
     """
-    try:
-        given = conninfo_to_dict(connection.dsn.get_secret_value())
-    except psycopg.ProgrammingError as error:
-        raise AuthError("the dsn is not a connection string; write postgresql://USER@HOST/DATABASE") from error
+    given = read_dsn(connection)
     settings = {**_SETTINGS, **(_UNHURRIED if unhurried else {})}
     options = " ".join([str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in settings.items())])
     defaults = {"connect_timeout": "5", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}

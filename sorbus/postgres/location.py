@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-
-from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.errors import AuthError
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors, read_dsn
 
 _DATABASE = """
 select system_identifier || '/' || (select oid from pg_database where datname = current_database())
@@ -23,8 +21,8 @@ def location(connection: PostgresConnection, *, ask: bool) -> str | None:
             row = session.execute(_DATABASE).fetchone()
         return None if row is None else str(row[0])
     try:
-        given = conninfo_to_dict(connection.dsn.get_secret_value())
-    except psycopg.ProgrammingError:
+        given = read_dsn(connection)
+    except AuthError:
         return None
     host = str(given.get("host") or given.get("hostaddr") or "localhost").lower().rstrip(".")
     host = "localhost" if host in ("127.0.0.1", "::1") else host

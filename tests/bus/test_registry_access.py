@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 import threading
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -231,3 +232,20 @@ def test_a_hanging_issuer_is_named_and_holds_no_call_for_longer(monkeypatch: pyt
         with pytest.raises(TransientError, match=r"token endpoint .* can't answer"):
             by_tokens_of(url).latest("a")
     assert monotonic() - began < 3.0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sam:hunt/er22@127.0.0.1:1",
+        "http://sam:hunt#er22@127.0.0.1:1",
+        "http://sam:hunter22@127.0.0.1:hunt",
+        "http://sam:hunter22@[::1",
+        "sam:hunter22@127.0.0.1:8081",
+        "hunter22",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_a_part_of_its_password(url: str) -> None:
+    with pytest.raises(UsageError, match="SORBUS_REGISTRY is not an address") as refused:
+        ConfluentRegistry(Settings(registry=url))
+    assert "hunt" not in "".join(traceback.format_exception(refused.value, limit=0))

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from sorbus.errors import TransientError
 from sorbus.ldap import bounded_socket
@@ -90,3 +91,9 @@ def test_whatever_a_server_does_there_is_an_answer_in_time(
         with pytest.raises(TransientError):
             assert Directory("dir", options, Path()).schema
         assert time.monotonic() - began < 2.5
+
+
+def test_an_address_with_a_login_is_refused_without_it() -> None:
+    with pytest.raises(ValidationError) as refused:
+        LdapConnection(url="ldap://cn=admin:hunter22@127.0.0.1", base="dc=x")
+    assert "hunter22" not in refused.value.errors()[0]["msg"]
