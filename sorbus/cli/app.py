@@ -62,9 +62,7 @@ class _Frame(TyperGroup):
         except SorbusError as error:
             context = ctx.find_object(Context)
             if context is not None and context.verbose:
-                import traceback
-
-                traceback.print_exception(error)
+                typer.echo(_traceback(error), err=True)
             else:
                 typer.echo(_message(error), err=True)
             raise typer.Exit(error.exit_code) from error
@@ -103,6 +101,16 @@ def _wrong_settings(error: ValueError) -> list[str]:
 def _is_clicks(error: Exception) -> bool:
     """Whether it is click's own, for click to handle: a wrong option, an exit, an abort."""
     return type(error).__module__.partition(".")[0] in ("click", "typer")
+
+
+def _traceback(error: SorbusError) -> str:
+    """With its causes, whose words are servers' and libraries': without secrets, and rows that they quote."""
+    import traceback
+
+    from sorbus.privacy.words import without
+    from sorbus.telemetry.logs import redact_text
+
+    return redact_text(without("".join(traceback.format_exception(error)).rstrip(), []))
 
 
 def _message(error: SorbusError) -> str:

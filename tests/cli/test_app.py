@@ -68,6 +68,25 @@ def test_verbose_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch
     assert "Traceback" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "no host in postgresql://sam:hunter22@db/shop",
+        "Key (email)=(hunter22) already exists.",
+        "Failing row contains (p1, hunter22).",
+        "Authorization: Bearer hunter22hunter22",
+        "no contact hunter22@example.org",
+    ],
+)
+def test_verbose_shows_no_secrets_or_rows_of_what_caused_it(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise TransientError("the target is down") from ValueError(words)
+
+    result = CliRunner().invoke(hung(entry(fail, monkeypatch)), ["--verbose", "trial"])
+    assert "ValueError" in result.stderr
+    assert "hunter22" not in result.stderr
+
+
 def test_a_wrong_setting_names_its_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     def settle() -> None:
         Settings()
