@@ -30,7 +30,7 @@ def masked_preview(shown: Preview, flow: BoundFlow, delivery: Delivery | None) -
     privacy = flow_privacy(flow, lambda _: delivery.schema if delivery else flow.schema, resources)
     content = delivery.data if delivery is not None and not delivery.deleted else None
     id = delivery.id if delivery is not None else b""
-    values = [str(value) for value in privacy.values(content)]
+    values = [*privacy.values(content)]
     mask = _Mask(flow, personal, values, id.decode(errors="replace"))
     why = privacy.words(shown.why, "", id, content)
     return Preview(shown.action, why, cast("JsonValue", mask.request(shown.request)))
@@ -46,7 +46,7 @@ def masked_fault(error: SorbusError, flow: BoundFlow, delivery: Delivery) -> Sor
 
 
 class _Mask:
-    def __init__(self, flow: BoundFlow, personal: frozenset[str], values: list[str], id: str) -> None:
+    def __init__(self, flow: BoundFlow, personal: frozenset[str], values: list[object], id: str) -> None:
         self._values, self._id = values, id
         hidden: set[str] = set()
         known = {"id", getattr(flow.options, "key", "id"), "external_id", "score"}
