@@ -41,13 +41,16 @@ class Privacy:
             return error
         quoted = [*self._side.values(content), *_quoted_by(error)]
         is_personal = not self._names.is_open(error.field)
+        field = error.field
+        if field is not None and field not in self._names.known:  # a target may name a value in its place
+            field = without(field, quoted, keep=self._names.known)
         made = PermanentError(
-            self._masked(str(error), id, quoted, error.field),
+            self._masked(str(error), id, quoted, field),
             reason=error.reason,
-            field=error.field,
+            field=field,
             value=masked(error.value) if is_personal else error.value,
             rule=error.rule,
-            words=None if error.words is None else self._masked(error.words, id, quoted, error.field),
+            words=None if error.words is None else self._masked(error.words, id, quoted, field),
         )
         return made.with_traceback(error.__traceback__)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from sorbus.errors import AuthError, PermanentError, TransientError
 from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.errors import RuleError
@@ -48,6 +50,21 @@ def test_quoted_words_stay_only_where_the_field_is_known_not_to_be_personal() ->
     assert "'o•••'" in str(told("field label: 'open words' is too long", field="label"))
     assert "'o•••'" in str(told("'open words' is too long"))
     assert "Xanthippe" not in str(told("field remark: 'Xanthippe' is too long", field="remark"))
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("Xanthippe Zzyzx", "X•••"),
+        ("entries.zzyzx.label", "entries.z•••.label"),
+        ("anna%40example.org", "a••••••"),
+        ("label", "label"),
+        ("gadgets_name_key", "gadgets_name_key"),
+    ],
+)
+def test_a_target_that_names_values_in_place_of_fields_tells_none(field: str, expected: str) -> None:
+    error = told(f"{field} is taken", words=f"{field} is taken", field=field)
+    assert (error.field, str(error), error.words) == (expected, f"{expected} is taken", f"{expected} is taken")
 
 
 def test_what_a_rule_was_given_is_masked_though_no_field_holds_it() -> None:
