@@ -91,7 +91,11 @@ class Secrets:
         file = self._folder / ".env"
         if not file.is_file():
             return {}
-        return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None}
+        try:
+            found = dotenv_values(file, interpolate=False)
+        except UnicodeDecodeError:  # it carries the bytes
+            raise UnknownSecret(f"{file} is not text in UTF-8", "save it as UTF-8") from None
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def references(value: JsonValue) -> Iterator[str]:
@@ -110,7 +114,9 @@ def _read(name: str, file: Path) -> str:
     try:
         if file.stat().st_size > _LARGEST:
             raise UnknownSecret(f"{name}_FILE names a file of more than {_LARGEST} bytes", "name the secret's own file")
-        return file.read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UnknownSecret(f"{name}_FILE names {file}, which can't be read: {why}", f"fix {name}_FILE") from error
+        return file.read_text("utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        why = error.strerror
+    except UnicodeDecodeError:  # it carries the bytes
+        why = "it is not text in UTF-8"
+    raise UnknownSecret(f"{name}_FILE names {file}, which can't be read: {why}", f"fix {name}_FILE")

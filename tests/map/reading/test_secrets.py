@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,21 @@ def test_two_dollars_stand_for_one(tmp_path: Path) -> None:
 
 def test_a_check_leaves_unset_names_as_they_are(tmp_path: Path) -> None:
     assert Secrets(tmp_path, {"A": "1"}).unset().fill_all({"x": ["${A}", "${B}", 3]}) == {"x": ["1", "${B}", 3]}
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_files_of_windows_editors_are_read_without_their_mark(mark: bytes, tmp_path: Path) -> None:
+    (tmp_path / "hidden.txt").write_bytes(mark + b"hush\r\n")
+    (tmp_path / ".env").write_bytes(mark + b"FIRST=one\r\nOTHER_FILE=hidden.txt\r\n")
+    secrets = Secrets(tmp_path, {})
+    assert (secrets.value("FIRST"), secrets.value("OTHER")) == ("one", "hush")
+
+
+@pytest.mark.parametrize("file", [".env", "hidden.txt"])
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_in_another_encoding_is_named_and_nothing_of_it_told(file: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_bytes("FIRST=hüsh\n".encode(encoding))
+    with pytest.raises(UnknownSecret, match="is not text in UTF-8") as told:
+        Secrets(tmp_path, {"OTHER_FILE": "hidden.txt"}).value("OTHER" if file == "hidden.txt" else "FIRST")
+    assert told.value.__cause__ is None
+    assert file in str(told.value)
