@@ -14,6 +14,7 @@ from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery,
 from sorbus.consumers.isolate import Isolation
 from sorbus.consumers.mysql.erase import erase_rows
 from sorbus.consumers.mysql.options import MysqlTarget
+from sorbus.consumers.mysql.other_ids import other_ids, plan_other_ids
 from sorbus.consumers.mysql.progress import read_progress, write_progress
 from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, is_in_table
 from sorbus.consumers.mysql.tables import APPLIED, applied_name, obstacles, plan_target, target_parts
@@ -58,7 +59,7 @@ class MysqlConsumer(MysqlDiscovery):
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
         """What has to change in the database before the flow's consumer can run."""
-        return plan_target(flow)
+        return [*plan_target(flow), *plan_other_ids(flow)]
 
     @classmethod
     def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
@@ -110,7 +111,8 @@ class MysqlConsumer(MysqlDiscovery):
                 part: tuple(one for one in found if is_in_table(one, self._tables[part]))
                 for part, found in parts.items()
             }
-            if found := obstacles(self._flow, self._tables, kept):
+            found = [*obstacles(self._flow, self._tables, kept), *other_ids(session, self._flow, self._tables)]
+            if found:
                 raise TransientError(f"flow {self._flow.flow.id} can't deliver: {'; '.join(found)}")
             largest = int(session.value("select @@max_allowed_packet") or 1 << 20)
         self._rows = RecordRows(self._flow, kept, self._tables, largest)

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.other_ids import other_ids
 from sorbus.consumers.postgres.tables import find_applied, stand_in_applied, target_parts, without_absent_id
 from sorbus.consumers.postgres.writing import Writing
 from sorbus.errors import SorbusError
@@ -78,6 +79,7 @@ def obstacles(session: Connection, flow: BoundFlow, tables: Mapping[str, Table],
             fix = "add it to the mapping sheet, or let its owner give it a default"
             found.append(Obstacle(f"{name}.{', '.join(empty)} must have a value, and the map gives none", fix, "23502"))
         found += _takes_nothing(table, facts, filled[part])
+    found += [Obstacle(what, fix) for what, fix in other_ids(session, flow, tables, writing.applied)]
     for error in writing.explained():
         words = " ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
         fix = _FIXES.get(error.sqlstate or "", error.diag.message_hint or "fix the target or the map")

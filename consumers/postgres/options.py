@@ -35,6 +35,11 @@ class PostgresTarget(BaseModel):
         " left out or overwritten.",
     )
     key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
+    same_ids: bool = Field(
+        default=False,
+        description="With existing, where the table numbers its rows itself: a row and a record with the same id are"
+        " the same. Without it a flow doesn't begin in such a table that has rows already.",
+    )
     children: dict[str, ChildTarget] = Field(default={}, description="List field -> the table of its items.")
     deleted_column: str = Field(
         default="sorbus_deleted_at", description="With soft deletes: the timestamptz column that says since when."

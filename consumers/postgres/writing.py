@@ -59,7 +59,7 @@ class Writing:
         assert isinstance(flow.options, PostgresTarget)
         self._session, self._flow, self._options = session, flow, flow.options
         self._tables = tables
-        self.obstacle = obstacle
+        self.applied, self.obstacle = applied, obstacle
         self.stages = Stages(session, flow, parts, tables, applied)
         self._unchanged = unchanged(self._options, parts, tables, session)
         self._again = self._alone = self._is_dry_run = False

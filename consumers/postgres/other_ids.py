@@ -1,0 +1,68 @@
+"""Where the owner's ids would be taken for ids that the target gives itself: another record's row would be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from psycopg import sql
+
+from sorbus.connector import BoundFlow
+from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.postgres.catalog import Table
+from sorbus.postgres.connection import Connection
+
+_HERE = files("sorbus.consumers.postgres")
+_OWN_NUMBERS = (_HERE / "own_numbers.sql").read_text()
+_PARENTS = (_HERE / "parents.sql").read_text()
+
+
+def other_ids(
+    session: Connection, flow: BoundFlow, tables: Mapping[str, Table], applied: sql.Identifier
+) -> list[tuple[str, str]]:
+    """(What would be taken for another, its fix) for each table of an existing target. psycopg.Error.
+
+    Rows count until the flow has delivered its first record: then a person has seen what it does.
+    """
+    options = flow.options
+    assert isinstance(options, PostgresTarget)
+    if not options.existing:
+        return []
+    root = tables[""]
+    found = []
+    for part, child in options.children.items():
+        asked = {"table": tables[part].oid, "root": root.oid, "parent": child.parent}
+        columns = [str(name) for (name,) in session.execute(_PARENTS, asked)]
+        if columns and options.key not in columns:
+            what = (
+                f"{tables[part].name}.{child.parent} refers to {root.name}.{columns[0]}, and gets the id in"
+                f" {options.key}: items would be another record's"
+            )
+            found.append((what, f"let its owner make it refer to {options.key}, or leave {part} out of `children:`"))
+    if _takes_owners_ids(flow, options) and _has_rows_of_others(session, options.key, root, applied):
+        what = (
+            f"{root.name} numbers its rows itself ({options.key}) and has rows already: the owner's record 5 would"
+            " overwrite row 5, whatever that is"
+        )
+        fix = (
+            "name a column that holds the owner's ids with `key:` (docs/postgres.md, An existing table with rows), or,"
+            " if equal ids are the same record, write `same_ids: true` under target:"
+        )
+        found.append((what, fix))
+    return found
+
+
+def _takes_owners_ids(flow: BoundFlow, options: PostgresTarget) -> bool:
+    """Whether nobody has said yet that the target's ids are the owner's; two-way flows are joined by a person."""
+    return options.creates and not options.same_ids and flow.flow.direction == "one-way"
+
+
+def _has_rows_of_others(session: Connection, key: str, root: Table, applied: sql.Identifier) -> bool:
+    numbered = session.execute(_OWN_NUMBERS, {"table": root.oid, "key": key}).fetchone()
+    if not numbered or not numbered[0]:
+        return False
+    statement = sql.SQL("select exists (select from {}) and not exists (select from {} where relation = {})").format(
+        root.identifier, applied, sql.Literal(root.name)
+    )
+    row = session.execute(statement).fetchone()
+    return bool(row and row[0])
