@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -15,12 +15,13 @@ from sorbus.http_api.connection import application
 from sorbus.http_api.path import read_path
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
+from sorbus.http_api.values import read_moment
 from sorbus.spelling import closest
 from sorbus.state import State, migrate
 
 if TYPE_CHECKING:
     from sorbus.http_api.description import ApiResource
-    from sorbus.http_api.interface import Api, Json, Record
+    from sorbus.http_api.interface import Api, Json, Page, Record
     from sorbus.map.loaded import LoadedMap
 
 
@@ -74,21 +75,42 @@ def _read(api: Api, about: ApiResource, resource: str, id: str) -> tuple[Record,
     while True:
         page = api.page(resource, after=after)
         if page.records:
-            return page.records[0], tuple(_warnings(about, page.records))
+            return page.records[0], tuple(_warnings(about, page))
         if (after := page.after) is None:
             raise SorbusError(f"{resource} holds no records that these credentials may see")
 
 
-def _warnings(about: ApiResource, records: Sequence[Record]) -> Iterator[str]:
+def _warnings(about: ApiResource, page: Page) -> Iterator[str]:
     """What a page of a list shows that polls would suffer from."""
+    records = page.records
     timeless = sum(all(read_path(one, path) in (None, "") for path in about.updated) for one in records)
     if about.updated and timeless:
         yield (
             f"{timeless} of {len(records)} listed records have no update time ({', '.join(about.updated)}), and a poll"
             " for changes may never show them: name more fields, such as `updated: [updated_at, created_at]`"
         )
+    if wrong := [found for one in records for found in _unreadable(about, one)]:
+        yield (
+            f"{len(wrong)} of {len(records)} listed records have an update time ({', '.join(about.updated)}) that is"
+            f" not {about.updated_format}: each becomes a dead letter. Write another `updated_format:`, or leave"
+            " `updated:` and `changes:` out where none fits: then whole lists are compared"
+        )
     if without := sum(read_path(one, about.id) in (None, "") for one in records):
         yield f"{without} of {len(records)} listed records have no id at {about.id}: each becomes a dead letter"
+    if page.has_more:
+        yield (
+            f"after {len(records)} records the list says that there are more, but not where, so the others are never"
+            " read: write its `pagination:` (or `pagination: {style: none}` if these are all)"
+        )
+
+
+def _unreadable(about: ApiResource, record: Record) -> Iterator[object]:
+    """The first update time that the record has, where the description's format can't read it."""
+    written = next((found for path in about.updated if (found := read_path(record, path)) not in (None, "")), None)
+    try:
+        read_moment(written, about.updated_format)
+    except (ValueError, TypeError, ArithmeticError):
+        yield written
 
 
 def _canonical(connector: SupportsMapping, system: BoundSystem, source: BoundSource, raw: Record) -> Sample:

@@ -37,6 +37,11 @@ def _listing(name: str, resource: ApiResource) -> Iterator[str]:
             f"{name}: nothing says how its list ends. If the answer does, write `total:`, `total_header:` or `more:`;"
             " then each list is a request shorter, and one that is cut short is noticed"
         )
+    if not listing.is_paged:
+        yield (
+            f"{name}: nothing says how its list is paged, so one request has to show every record. Write `pagination:`,"
+            " or `pagination: {style: none}` where it does"
+        )
     if resource.get is None and not paging.total and not paging.total_header:
         yield (
             f"{name}: neither an address of its own (`get:`) nor a total proves that a record is deleted; two lists in"

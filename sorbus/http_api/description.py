@@ -153,6 +153,11 @@ class Listing(_Written):
     )
     inclusive: bool = Field(default=True, description="The answer includes records changed exactly at {since}.")
 
+    @property
+    def is_paged(self) -> bool:
+        """Whether the description says how it is paged; `style: none` says that an answer shows all."""
+        return "pagination" in self.model_fields_set
+
 
 class Search(_Written):
     """A search for records by the value of one field."""

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from urllib.parse import urljoin, urlsplit
@@ -253,27 +253,47 @@ def _all_read(answer: Answer, pagination: Pagination, read: int) -> bool:
     return total is not None and read >= total
 
 
-_TOTALS = ("total", "count", "total_count", "totalCount", "total_results", "meta.total")
-_MORE = ("has_more", "hasMore", "next_page", "next", "paging.next", "links.next")
+_TOTALS = ("total", "count", "total_count", "totalCount", "total_items", "totalItems", "total_results")
+_PAGES = ("pages", "total_pages", "totalPages", "last_page", "lastPage", "page_count", "pageCount")
+_MORE = ("has_more", "hasMore", "has_next", "hasNext", "next_page", "next")
+_AROUND = ("meta", "pagination", "paging", "page_info", "pageInfo", "links")
 _SIZES = ("limit", "per_page", "perPage", "page_size", "pageSize", "size", "count", "max_results", "maxResults", "top")
 
 
-def shows_all(call: Call, answer: Answer, records: Sequence[Record]) -> bool:
-    """Whether an answer without described paging seems complete: it doesn't say otherwise, nor fill the page."""
-    body = answer.body
+def shows_all(call: Call, answer: Answer, records: Sequence[Record], at: str) -> bool:
+    """Whether an answer without described paging seems complete: it doesn't say otherwise, nor fill the page.
+
+    `at` is the records' path in it.
+    """
     if not records:
         return True
-    if isinstance(body, Mapping):
-        totals = [read_path(body, path) for path in _TOTALS]
-        if any(isinstance(one, int | Decimal) and not isinstance(one, bool) and one > len(records) for one in totals):
+    for place in _around(answer.body, at):
+        if any(_is_above(place.get(name), len(records)) for name in _TOTALS):
             return False
-        if any(read_path(body, path) not in (None, False, "", 0, [], {}) for path in _MORE):
+        if any(_is_above(place.get(name), 1) for name in _PAGES):
+            return False
+        if any(place.get(name) not in (None, False, "", 0, [], {}) for name in _MORE):
             return False
     if parse_links(header(answer.headers, "link")).get("next"):
         return False
     asked = {**call.parameters, **(call.json if isinstance(call.json, Mapping) else {})}
     sizes = [str(asked[name]) for name in (*_SIZES, *(f"${each}" for each in _SIZES)) if name in asked]
     return not any(size.isdecimal() and 1 < int(size) <= len(records) for size in sizes)
+
+
+def _around(body: Json, at: str) -> Iterator[Mapping[str, Json]]:
+    """The objects in which an answer may speak of its list: its top, what holds the records, and those beside."""
+    if not isinstance(body, Mapping):
+        return
+    listed = read_path(body, at)
+    inside = [one for one in body.values() if isinstance(one, Mapping)]
+    for holder in (body, *(one for one in inside if any(inner is listed for inner in one.values()))):
+        yield holder
+        yield from (inner for name in _AROUND if isinstance(inner := holder.get(name), Mapping))
+
+
+def _is_above(found: Json, least: int) -> bool:
+    return isinstance(found, int | Decimal) and not isinstance(found, bool) and found > least
 
 
 def total_of(answer: Answer, pagination: Pagination) -> int | None:

@@ -105,6 +105,8 @@ class RecordsApi:
         )
         after = None if following is None else following.to_text()
         has_more = after is None and says_more(answer, listing.pagination)
+        if not listing.is_paged:  # whoever writes the description may not have seen that there are pages
+            has_more = not shows_all(call, answer, records, listing.records)
         if listing.refers:  # the total counts its items, of which several may refer to one record
             return Page(self._referred(resource, records, listing.refers), after, None, has_more)
         return Page(records, after, total_of(answer, listing.pagination), has_more)
@@ -186,7 +188,7 @@ class RecordsApi:
         following = after_page(paging, place, answer, records, id_path=about.id, url=url, base_url=base_url)
         if paging.style != "none":
             return records, following, True
-        return records, None, shows_all(call, answer, records)
+        return records, None, shows_all(call, answer, records, search.records)
 
     def _require_list(self, resource: str, error: PermanentError) -> None:
         """TransientError where a search isn't found, and the list neither: a gateway says so of every address."""

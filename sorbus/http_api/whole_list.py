@@ -14,6 +14,7 @@ class WholeList:
         self.seen: set[str] = set()
         self._records = self._without_id = self._alike = 0
         self._total: int | None = None
+        self._has_more = False
 
     def add(self, page: Page, ids: Collection[str]) -> None:
         """`ids`: those of the page's records that have one."""
@@ -22,11 +23,14 @@ class WholeList:
         self._without_id += len(page.records) - len(ids)
         self._alike += len(ids) - len(set(ids))  # that is the list's way: nothing shifts within a page
         self._total = self._total if page.total is None else max(page.total, self._total or 0)
+        self._has_more = page.has_more
 
     @property
     def why_short(self) -> str:
         """What shows that records are lacking; "" where nothing does."""
         there = len(self.seen) + self._without_id + self._alike
+        if self._has_more:
+            return f"after {there:,} records it says that there are more, but not where"
         if self._total is not None and there < self._total:
             return f"it says that it has {self._total:,} records, and shows {there:,}"
         twice = self._records - there

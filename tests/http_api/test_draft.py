@@ -358,6 +358,7 @@ def test_a_header_that_every_request_needs_times_as_numbers_and_paging_of_which_
         (Seen({"page": {}, "per_page": {"maximum": 50}}), {"style": "page", "parameter": "page", "size": 50}),
         (Seen({"pageSize": {}}, ["nextPageToken"], ()), {"style": "cursor", "parameter": "", "token": "nextPageToken"}),
         (Seen({}, ["has_more"]), {"style": ""}),
+        (Seen({}, ["result.page", "result.pages", "result.count"]), {"style": ""}),
         (
             Seen({"pageToken": {}, "pageSize": {}}, ["nextPageToken"]),
             {"style": "cursor", "parameter": "pageToken", "token": "nextPageToken"},

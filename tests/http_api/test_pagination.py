@@ -18,6 +18,7 @@ from sorbus.http_api.pagination import (
     join_url,
     page_call,
     parse_links,
+    shows_all,
     total_of,
 )
 
@@ -98,6 +99,31 @@ def test_every_record_comes_exactly_once_in_pages_of_any_size(style: str, count:
 def test_an_unpaged_list_is_one_request() -> None:
     answer = Answer(200, {}, {"records": [{"id": 1}]})
     assert after_page(Pagination(), None, answer, [{"id": 1}], id_path="id", url=BASE, base_url=BASE) is None
+
+
+TWO = [{"id": 1}, {"id": 2}]
+ASKED = Call("GET", "/records")
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "at", "whole"),
+    [
+        (ASKED, TWO, "", True),
+        (ASKED, {"items": TWO, "count": 2, "total": 2}, "items", True),
+        (ASKED, {"items": TWO, "total": 3}, "items", False),
+        (ASKED, {"result": {"items": TWO, "page": 1, "pages": 7}}, "result.items", False),
+        (ASKED, {"result": {"items": TWO, "page": 1, "pages": 1}}, "result.items", True),
+        (ASKED, {"result": {"items": TWO}, "meta": {"pagination": {}, "totalPages": 4}}, "result.items", False),
+        (ASKED, {"data": TWO, "links": {"next": "/records?page=2"}}, "data", False),
+        (ASKED, {"data": TWO, "links": {"next": None}, "has_more": False}, "data", True),
+        (ASKED, {"data": TWO, "of the company": {"total": 80}}, "data", True),
+        (ASKED, {'a.b': TWO, "hasNext": True}, '["a.b"]', False),
+        (Call("GET", "/records", {"limit": "2"}), TWO, "", False),
+        (Call("GET", "/records", {"limit": "3"}), TWO, "", True),
+    ],
+)  # fmt: skip
+def test_what_an_answer_says_of_pages_that_nobody_described(call: Call, body: Json, at: str, whole: bool) -> None:
+    assert shows_all(call, Answer(200, {}, body), TWO, at) is whole
 
 
 @pytest.mark.parametrize("cycle", [1, 2, 3, 7])

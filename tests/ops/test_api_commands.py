@@ -53,6 +53,9 @@ def test_a_check_says_what_agrees_and_fails_with_what_does_not(tmp_path: Path) -
     code, said = run("check", str(own))
     assert (code, said.splitlines()[0]) == (0, "Own: 1 resources, no problems found")
     assert "does it answer 200 to a rejected request" in said
+    own.write_text(text.replace("get: {path: '/orders/{id}'}", "list: {path: /orders}"), "utf-8")
+    assert "orders: nothing says how its list is paged" in run("check", str(own))[1]
+    own.write_text(text, "utf-8")
     code, said = run("check", str(own), "--spec", str(spec))
     assert (code, said.splitlines()[0]) == (0, "Own: 1 requests and 1 fields agree with openapi.json")
     own.write_text(text + "      name: {}\n", "utf-8")
@@ -69,6 +72,39 @@ def test_an_application_with_a_hook_has_no_requests_to_compare(tmp_path: Path) -
     code, output = run("check", "tryton", "--spec", str(spec))
     assert code == 2
     assert "TrytonApi" in output
+
+
+@pytest.mark.parametrize(
+    ("about", "record", "said"),
+    [
+        ("updated: changed", {"changed": "30.11.2026 18:14:59"}, "that is not iso: each becomes a dead letter"),
+        ("updated: [changed, made]", {"made": "2026-11-30T18:14:59Z"}, None),
+        ("updated: changed", {"changed": None}, "have no update time"),
+        ("updated_format: iso", {"id": None}, "have no id at id"),
+        ("updated_format: iso", {}, "the list says that there are more, but not where"),
+    ],
+)
+def test_trying_says_what_polls_would_suffer_from(
+    tmp_path: Path,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    about: str,
+    record: dict[str, object],
+    said: str | None,
+) -> None:
+    monkeypatch.setenv("SORBUS_DATABASE", database)
+    pages = 4 if said and "more" in said else 1
+    rows = [{"id": number, **record} for number in range(3)]
+    own = f"api: own\ntitle: Own\nresources:\n  orders:\n    {about}\n"
+    own += "    list: {path: /orders, records: result.items}\n"
+    (tmp_path / "own.yaml").write_text(own + "    fields: {id: {}, changed: {}, made: {}}\n", "utf-8")
+    with answering(lambda asked: as_json(200, {"result": {"items": rows, "pages": pages}})) as (url, _):
+        text = f"systems:\n  shop: {{kind: http, connection: {{api: own.yaml, base_url: '{url}'}}}}\n"
+        text += "data_types: {order: {system_of_record: shop, source: {resource: orders}}}\n"
+        (tmp_path / "map.yaml").write_text(text, "utf-8")
+        output = type_command("--map", str(tmp_path / "map.yaml"), "api", "try", "shop", "orders", "--json").output
+    warnings = json.loads(output)["warnings"]
+    assert [said in one for one in warnings] == [True] if said else warnings == []
 
 
 PROJECT = {"id": 7, "name": "Roof", "identifier": "roof", "status": 5, "created_on": "2026-11-24T02:00:00Z"}

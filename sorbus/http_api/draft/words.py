@@ -58,6 +58,10 @@ AROUND = (
     "next_page",
     "nextPage",
     "page_context",
+    "result",
+    "response",
+    "data",
+    "body",
 )
 RECORDS = ("data", "items", "results", "records", "value", "values", "rows", "list", "entries", "content", "payload")
 ATTRIBUTES = ("attributes", "fields", "properties")

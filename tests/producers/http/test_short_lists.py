@@ -76,6 +76,30 @@ def test_a_list_that_says_it_has_more_and_names_no_next_page_is_not_whole(desk: 
         tape.wait(lambda: "but not where" in str(running.health.waiting()), running.health.waiting, 15)
 
 
+@pytest.mark.parametrize("says_all", [False, True])
+def test_a_list_whose_pages_nobody_described_is_not_whole_unless_the_description_says_so(
+    desk: Desk, says_all: bool
+) -> None:
+    faulty = desk.faulty
+    faulty.add_many([{"name": f"N{n}"} for n in range(35)])
+    resources = short_pages()
+    listing = resources["listed"]["list"]
+    listing["parameters"] = {"limit": "10"}
+    del listing["pagination"]
+    if says_all:
+        listing["pagination"] = {"style": "none"}
+    desk.poll("listed", description={"resources": resources})
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait(lambda: len(tape.live()) == 10, "the first page")
+        if says_all:
+            many = faulty.count("GET", "/contacts")
+            tape.wait(lambda: faulty.count("GET", "/contacts") > many + 2, "two more lists")
+            assert running.health.waiting() is None
+        else:
+            tape.wait(lambda: "but not where" in str(running.health.waiting()), running.health.waiting, 15)
+
+
 def test_an_error_in_place_of_the_list_with_200_is_no_empty_list(desk: Desk) -> None:
     """GraphQL and JSON-RPC answer 200 {"contacts": null, "errors": [...]} where a query fails."""
     faulty = desk.faulty
