@@ -10,7 +10,7 @@ from sorbus.mapping.expression import Expression, Run, constant, same_kind, valu
 from sorbus.mapping.filters import FILTERS, Filter, FilterTable
 from sorbus.mapping.types import NUMBER, TEXT, in_words, stands_for
 from sorbus.schema import Kind
-from sorbus.spelling import closest
+from sorbus.spelling import closest, near
 
 EXPECTED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 _NOT_GIVEN: Mapping[str, int] = {"nullif": 1, "when": 1}
@@ -84,7 +84,9 @@ def _checked(found: Filter, name: str, argument: Expression, lookups: Mapping[st
     if kind is FilterTable:
         assert isinstance(value, str)
         if value not in lookups:
-            raise RuleError(f"there is no lookup table {value!r} in the map's `lookups:`", fix=closest(value, lookups))
+            new = f"write `lookups: {{{value}: {{VALUE: RESULT}}}}` in the map"
+            fix = closest(value, lookups) if near(value, lookups) else new
+            raise RuleError(f"there is no lookup table {value!r} in the map's `lookups:`", fix=fix)
         return argument._replace(constant=FilterTable(value, lookups[value]))
     for check in checks:
         try:

@@ -86,7 +86,7 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
     used.update(reading.rows)
     for found in reading.findings:
         is_unknown = found.code == "unknown-column"
-        yield replace(found, fix=found.fix + _as_saved(bound, owner)) if is_unknown else found
+        yield replace(found, fix=_then(found.fix, _as_saved(bound, owner))) if is_unknown else found
     canonical = canonical_fields(source.schema)
     yield from _unknown_parts(bound, source.name, resources, canonical, path)
     broken = {row.target_field for row in reading.rows} - {
@@ -102,6 +102,10 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
                 where = canonical_reference(FieldRef(part, item.into), source.name)
                 line = _at(bound, item, path)
                 yield from misfits(item, _described(given), to, where, line)
+                if given is not None and item.rule is None and to.kind == "timestamp" and _lacks_zone(given):
+                    message = f"{item.source} has no time zone, and {where} is a point in time"
+                    fix = 'write the rule value | datetime(tz="Europe/London"), with the zone in which it is written'
+                    yield Finding(line.file, line.line, message, fix, "no-time-zone")
         for name in _required(source, part, canonical.get(part, {})):
             place = FieldRef(part, name)
             reference = canonical_reference(place, source.name)
@@ -155,7 +159,7 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
             elif item.into not in own.get(part, ()) and (item.row is not None or item.into != ID):
                 filled.add(near(item.into, columns))  # the slip is one finding, not two
                 message = f"there is no column {reference}"
-                fix = closest(item.into, columns) + _as_saved(bound, target)
+                fix = _then(closest(item.into, columns), _as_saved(bound, target))
                 yield Finding(line.file, line.line, message, fix, "unknown-column")
         for column in columns.values():
             if makes and column.required and column.name not in filled:
@@ -189,7 +193,12 @@ def _resource(bound: Bound, system: str, name: str) -> Resource | None:
 def _as_saved(bound: Bound, system: str) -> str:
     """What to do if a system has changed since its catalog was written; empty if its connector describes it."""
     catalog = bound.catalogs.get(system)
-    return f" If it is there by now: sorbus discover {system} --save" if catalog and catalog.file else ""
+    return f"If it is there by now: sorbus discover {system} --save" if catalog and catalog.file else ""
+
+
+def _then(fix: str, more: str) -> str:
+    """Two sentences of a fix."""
+    return f"{fix}{'' if fix.endswith('?') else '.'} {more}" if more else fix
 
 
 def _resources(
@@ -201,7 +210,7 @@ def _resources(
         if catalog is not None and catalog.find(name) is None:
             new = f"sorbus discover {system} --save" if catalog.file else "add it in a description of your own"
             see = f" (see {catalog.file.name})" if catalog.file else ""
-            fix = f"{closest(name, catalog.resources)} If it is new: {new}"
+            fix = _then(closest(name, catalog.resources), f"If it is new: {new}")
             yield bound.loaded.finding(path, "unknown-resource", f"{system} has no {name}{see}", fix)
 
 
@@ -226,6 +235,11 @@ def _described(field: CatalogField | None) -> FieldType | None:
         return None
     item = FieldType(field.item) if field.item is not None else None
     return FieldType(field.kind, nullable=not field.required, item=item)
+
+
+def _lacks_zone(field: CatalogField) -> bool:
+    """Whether its values are clock times of a place that nobody has named."""
+    return field.kind == "timestamp" and "without time zone" in field.native
 
 
 def _kind(field: CatalogField) -> Kind | None:

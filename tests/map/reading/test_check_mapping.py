@@ -32,6 +32,8 @@ resources:
       since: {kind: string}
       balance: {kind: double, native: real}
       extra: {kind: string, native: jsonb}
+      made: {kind: timestamp, native: timestamp(3) without time zone}
+      changed: {kind: timestamp, native: timestamp with time zone}
   public.lines:
     fields:
       order_id: {kind: int}
@@ -84,6 +86,11 @@ def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
         ),
         ("crm,customers.a,canonical,customer.email,value | trmi,", "bad-rule", "did you mean trim?"),
         ('crm,customers.a,canonical,customer.status,"value | lookup(""stauts"")",', "bad-rule", "did you mean status?"),
+        (
+            'crm,customers.a,canonical,customer.status,"value | lookup(""origin"")",',
+            "bad-rule",
+            "write `lookups: {origin: {VALUE: RESULT}}` in the map",
+        ),
         ('crm,customers.a,canonical,customer.status,"""ACTIV""",', "bad-value", "did you mean ACTIVE?"),
         (
             "crm,,canonical,customer.email,,",
@@ -118,6 +125,22 @@ def test_a_column_filled_twice_names_the_first_row(findings_of: Findings) -> Non
 
     assert (finding.line, finding.code) == (3, "filled-twice")
     assert "first at sheet.csv:2" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("column", "rule", "codes"),
+    [
+        ("made", "", ["no-time-zone"]),
+        ("made", '"value | datetime(tz=""Europe/Berlin"")"', []),
+        ("changed", "", []),
+    ],
+)
+def test_a_time_without_a_zone_is_no_point_in_time(
+    findings_of: Findings, column: str, rule: str, codes: list[str]
+) -> None:
+    rows = "crm,customers.company,canonical,customer.name,,\n"
+    rows += f"crm,customers.{column},canonical,customer.created_at,{rule},\n"
+    assert [one.code for one in findings_of(SYSTEMS + OWNED, rows, {"crm": CRM})] == codes
 
 
 @pytest.mark.parametrize(
