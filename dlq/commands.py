@@ -252,7 +252,7 @@ def _show_letters(service: DeadLetterService, filter: LetterFilter, most: int) -
 
     letters = list(_masked(service, filter, most))
     if not letters:
-        typer.echo("No dead letters: everything was delivered.")
+        typer.echo("No dead letters. What waits, and how far each flow is: sorbus waiting list, sorbus status")
         return
     for letter in letters:
         dead = letter.dead
@@ -274,7 +274,7 @@ def _show_groups(service: DeadLetterService, filter: LetterFilter, as_json: bool
             typer.echo(json.dumps(group_json(group), ensure_ascii=False))
         return
     if not found:
-        typer.echo("No dead letters: everything was delivered.")
+        typer.echo("No dead letters. What waits, and how far each flow is: sorbus waiting list, sorbus status")
         return
     for group in found:
         explained = explain(service.loaded, group)

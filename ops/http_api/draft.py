@@ -17,7 +17,7 @@ from sorbus.http_api import bounded
 from sorbus.http_api.draft.from_answers import Answered
 from sorbus.http_api.openapi import LARGEST, Spec, parse_spec, read_spec
 from sorbus.http_api.values import load_json
-from sorbus.tls import trusted_certificates
+from sorbus.tls import connection_words, trusted_certificates
 
 _WITHIN = 60.0
 """Seconds for one address, from the DNS lookup to the last byte."""
@@ -96,7 +96,7 @@ def _fetched(url: str, headers: Mapping[str, str], largest: int) -> tuple[httpx.
     except bounded.TooLarge as error:
         raise UsageError(f"{url} answers more than {largest // 1_000_000} MB; ask for less") from error
     except (httpx.HTTPError, httpx.InvalidURL, bounded.UnknownEncoding, ValueError) as error:
-        raise TransientError(f"{url} can't be read: {type(error).__name__}: {error}") from error
+        raise TransientError(f"{url} can't be read: {connection_words(error)}") from error
     if response.is_redirect:
         raise UsageError(
             f"{url} is moved to {response.headers.get('location', 'nowhere')}; name that address if you trust it"
@@ -121,4 +121,5 @@ def _json(content: bytes, where: str) -> object:
     try:
         return load_json(content)
     except ValueError as error:
-        raise UsageError(f"{where} isn't JSON: {error}") from error
+        begins = content[:40].decode("utf-8", "replace").strip()
+        raise UsageError(f"{where} isn't JSON, but begins {begins!r}; name the API's own address") from error

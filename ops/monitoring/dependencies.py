@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from sorbus.http_api import bounded
 from sorbus.ops.monitoring.problems import Problem
 from sorbus.settings import Settings
 from sorbus.state import State
-from sorbus.tls import trusted_certificates
+from sorbus.tls import connection_words, trusted_certificates
 
 _WHOLE = 3.0
 """Seconds for the registry's answer, from the first look-up to the last byte."""
@@ -60,8 +59,7 @@ def _ask_registry(url: str) -> None:
             answer, _ = bounded.read(client, asked, largest=_LARGEST)
     except httpx.TransportError as error:
         where = httpx.URL(url).netloc.decode()
-        words = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
-        raise TransientError(f"{where} can't be reached: {words}") from error
+        raise TransientError(f"{where} can't be reached: {connection_words(error)}") from error
     except (bounded.TooLarge, bounded.UnknownEncoding) as error:
         where = httpx.URL(url).netloc.decode()
         raise TransientError(f"{where} answers more than a schema registry does; see SORBUS_REGISTRY") from error

@@ -35,8 +35,8 @@ class WaitingCounts(OpenDecisions):
     def lines(self) -> Iterator[str]:
         for (flow, why), count in self.records.items():
             if count:
-                cause = "lack something" if why == "incomplete" else "refer to records that aren't there yet"
-                yield f"{flow}: {count:,} wait, which {cause}: sorbus waiting list --flow {flow}"
+                cause = "which lack something" if why == "incomplete" else "each for another record"
+                yield f"{flow}: {count:,} wait, {cause}: sorbus waiting list --flow {flow}"
 
     def as_json(self) -> dict[str, JsonValue]:
         found = sorted(self.records.items())

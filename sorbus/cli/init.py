@@ -26,7 +26,8 @@ def init_command(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the map goes.", file_okay=False)] = Path(),
     answers: Annotated[
-        Path | None, typer.Option("--answers", metavar="FILE", help="Answers as YAML; asks for anything missing.")
+        Path | None,
+        typer.Option("--answers", metavar="FILE", help="Answers as YAML; asks for anything missing."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: accept the defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
@@ -35,6 +36,9 @@ def init_command(
 
     Systems that can be reached (their NAME_DSN is set) are discovered, so that owners, tables and mapping sheets are
     offered. Existing files are overwritten only with --force.
+
+    Answers look like: {company: Acme, systems: {crm: {kind: postgres, owner: Sales}, erp: {kind: mysql}}, data_types:
+    {customer: crm}, flows: [{data_type: customer, to: erp, timing: every 15m}]}
 
     Examples: `sorbus init`, `CRM_DSN=postgresql://... sorbus init company`, `sorbus init --answers answers.yaml --yes`
     """

@@ -17,7 +17,7 @@ from sorbus.http_api.connection import Application, application
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.state import State
-from sorbus.tls import trusted_certificates
+from sorbus.tls import connection_words, trusted_certificates
 
 _ANSWERS_WITHIN = 10.0
 _CERTIFICATE_WARNS = 14 * 86_400.0
@@ -55,7 +55,7 @@ def _server(where: str, url: str) -> Iterator[Diagnosis]:
             headers, certificate = answer.headers, _certificate(answer)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         address = httpx.URL(url).netloc.decode()
-        told = f"{where}: {address} can't be reached ({type(error).__name__}: {error})"
+        told = f"{where}: {address} can't be reached ({connection_words(error)})"
         raise missing("system", TransientError(told)) from error
     after = time.time()
     yield Diagnosis(where, "connection", f"answers within {1000 * (after - before):.0f} ms")

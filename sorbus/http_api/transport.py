@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
@@ -26,13 +25,12 @@ from sorbus.http_api.pagination import join_url, same_origin
 from sorbus.http_api.values import dump_json, load_json
 from sorbus.state import State
 from sorbus.telemetry.metrics import ApiMetrics
-from sorbus.tls import trusted_certificates
+from sorbus.tls import connection_words, trusted_certificates
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes, decompressed."""
 PATIENCE = 10.0
 """Seconds that `send` waits for the rate limit before it raises `RateLimited`."""
-_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _REDIRECTS = 3
 _LONGEST_FAULT = 300
 _LOCKED_FOR = 330.0
@@ -277,8 +275,8 @@ class HttpTransport:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            # Such as "certificate verify failed"; the address is the map's, an error number means nothing to people.
-            words = _NUMBER.sub("", clean(error))
+            # Such as "certificate verify failed"; the address is the map's.
+            words = clean(connection_words(error))
             away = TransientError(f"{doing}: {self.application.system} can't be reached: {words}")
             raise missing("system", away) from error
         except httpx.UnsupportedProtocol as error:

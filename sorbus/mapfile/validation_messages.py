@@ -57,7 +57,9 @@ def explain(
         path = _path(detail["loc"], data)
         if path not in seen or detail["type"] == "missing":
             seen.add(path)
-            yield _explain(detail, path, model, _dotted((*within, *path)) or whole, _dotted((*within, *path[:-1])))
+            found = _explain(detail, path, model, _dotted((*within, *path)) or whole, _dotted((*within, *path[:-1])))
+            is_nested = detail["type"] == "string_type" and isinstance(_value_at(data, path), dict | list)
+            yield found._replace(fix="write one text in place of what is nested there") if is_nested else found
 
 
 def _path(location: tuple[str | int, ...], data: JsonValue) -> Path_:
@@ -74,6 +76,12 @@ def _path(location: tuple[str | int, ...], data: JsonValue) -> Path_:
         data = data[step]  # type: ignore[index]
         path.append(step)
     return tuple(path)
+
+
+def _value_at(data: JsonValue, path: Path_) -> JsonValue:
+    for step in path:
+        data = data[step]  # type: ignore[index]
+    return data
 
 
 def _explain(detail: ErrorDetails, path: Path_, model: type[BaseModel], written: str, where: str) -> Explained:

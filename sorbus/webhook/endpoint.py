@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -15,7 +14,7 @@ import httpx
 from sorbus.http_api import bounded
 from sorbus.http_api.client_pool import ClientPool
 from sorbus.http_api.error_mapping import clean, retry_after
-from sorbus.tls import trusted_certificates
+from sorbus.tls import connection_words, trusted_certificates
 from sorbus.webhook.connection import WebhookConnection, secrets_of
 from sorbus.webhook.message import WebhookMessage, signed_headers
 from sorbus.webhook.public_addresses import PrivateAddress, PublicAddresses
@@ -24,7 +23,6 @@ LARGEST_ANSWER = 64 * 1024
 """Bytes: an answer is only read to show it."""
 _CONNECT = 10.0
 _LONGEST_WORDS = 500
-_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 class Verdict(Enum):
@@ -125,7 +123,7 @@ class WebhookClient:
         if isinstance(error, httpx.TimeoutException):
             return f"{self._origin} has not answered within {self._timeout:.0f} s; it may have taken the record anyway"
         if isinstance(error, httpx.ConnectError):
-            return f"{self._origin} can't be reached: {_NUMBER.sub('', clean(error))}"
+            return f"{self._origin} can't be reached: {clean(connection_words(error))}"
         return f"{self._origin} broke off ({type(error).__name__}); it may have taken the record anyway"
 
 

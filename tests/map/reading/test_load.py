@@ -66,6 +66,7 @@ flows:
   - nope
 lookups:
   status: {a: 01, b: x}
+  kind: {a: {b: c}}
 """
 
     # A double key is told with the rest: nothing hides anything else.
@@ -84,6 +85,7 @@ lookups:
         (13, "bad-value", "flows[1].direction can't be that", "write 'one-way' or 'two-way'"),
         (14, "bad-value", "flows[2] must be named entries", "write NAME: VALUE lines, indented below it"),
         (16, "bad-value", "lookups.status.a must be text", "write it in quotes"),
+        (17, "bad-value", "lookups.kind.a must be text", "write one text in place of what is nested there"),
     ]
 
 
