@@ -49,13 +49,15 @@ def check_command(
 ) -> None:
     """Find every problem in the map at once: FILE:LINE, what is wrong, and the fix.
 
-    Notes on stderr name the canonical field behind each system-to-system row, and systems that are the same one.
+    Notes on stderr name the canonical field behind each system-to-system row, systems that are the same one, and
+    targets that `match:` does nothing for.
     Exit code 0 when there are none, 1 otherwise.
 
     Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
     """
     from sorbus.map.checks.check import check
     from sorbus.map.checks.same_system import same_places
+    from sorbus.map.checks.unmatched import unmatched
 
     loaded: LoadedMap | None = None
     routes: tuple[Route, ...] = ()
@@ -64,7 +66,7 @@ def check_command(
         loaded = Context.of(ctx).load()
         routes = loaded.routes
         findings = sorted(check(loaded))
-        notes = [*map(str, routes), *loaded.notices, *same_places(loaded)]
+        notes = [*map(str, routes), *loaded.notices, *same_places(loaded), *unmatched(loaded)]
     except MapError as error:
         findings = sorted(error.findings)
     if as_json:

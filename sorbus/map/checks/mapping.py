@@ -278,7 +278,7 @@ def _unused(bound: Bound, row: FieldMapping) -> Finding | None:
 def _elsewhere(row: FieldMapping, reference: str, resources: list[str]) -> Finding:
     words = reference.split(".")
     best = near(".".join(words[:-1]).removesuffix("[]"), resources) or near(words[0], resources)
-    column = words[min(best.count(".") + 1, len(words) - 1) :] if best else words
+    column = words[min(best.count(".") + 1, len(words) - 1) :] if best else words[-1:]
     whole = ".".join([best or resources[0], *column])
     message = f"nothing reads this row: {reference} is in none of {', '.join(resources)}"
     return Finding(row.file, row.line, message, f"write {whole}, or delete the row", "unused-row")

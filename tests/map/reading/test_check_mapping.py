@@ -98,6 +98,7 @@ def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
             'name the source field, or write a rule such as "GB" or record.NAME',
         ),
         ("crm,cutomers.a,canonical,customer.email,,", "unused-row", "write customers.a, or delete the row"),
+        ("crm,invoices.a,canonical,customer.email,,", "unused-row", "write customers.a, or delete the row"),
         (
             "canonical,customer.name,web,people.name,,",
             "unused-row",
