@@ -114,6 +114,7 @@ def _incompatible(subject: str, number: int, text: str, schema: RecordSchema, le
             *rows,
             "  Take the change back or make it compatible: new fields need a default, no field without one may go."
             f" Field by field: sorbus schemas diff {schema.name}",
+            "  While nothing is published yet: docs/schema-changes.md, Before the first record.",
         ]
     )
 

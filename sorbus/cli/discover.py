@@ -68,7 +68,9 @@ def _write_sheet(file: Path, look: Look, force: bool) -> None:
     from sorbus.map.authoring.draft_map import rows, sheet
 
     if file.exists() and not force:
-        typer.echo(f"sorbus: {file} exists and was not changed; --force overwrites it", err=True)
+        typer.echo(
+            f"sorbus: {file} exists and was not changed; --force replaces it, with all rows that people wrote", err=True
+        )
         raise typer.Exit(ExitCode.REFUSED)
     file.parent.mkdir(parents=True, exist_ok=True)
     drafts = [draft.proposal for draft in look.drafts]

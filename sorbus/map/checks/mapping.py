@@ -168,6 +168,8 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
                 field = canonical_reference(FieldRef(part, like), name)
                 message = f"nothing fills {reference}, which {target} requires"
                 fix = f"add a row: {CANONICAL},{field},{target},{reference}"
+                if part and column.kind in ("int", "long"):
+                    fix += f"; or write `position: {column.name}` where it counts the items"
                 yield bound.loaded.finding(path, "unfilled", message, fix)
 
 

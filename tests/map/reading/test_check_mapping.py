@@ -242,3 +242,25 @@ crm,lines.amount,canonical,order.lines[].net_amount,,
     assert _codes(findings_of(SYSTEMS + text, rows)) == [
         ("unfilled", "add a row: crm,lines.COLUMN,canonical,order.lines[].quantity")
     ]
+
+
+def test_a_column_that_counts_a_lists_items_is_named_as_their_position(findings_of: Findings) -> None:
+    lines = """
+  public.partner_tags:
+    fields:
+      partner_no: {kind: string, required: true}
+      place: {kind: int, required: true}
+      label: {kind: string, required: true}
+"""
+    flow = INTO_PARTNERS.replace(
+        "key: partner_no",
+        "key: partner_no, children: {lines: {table: partner_tags, parent: partner_no, position: null}}",
+    ).replace("customer", "order")
+    owned = "data_types:\n  order: {system_of_record: crm, source: {table: orders}}\n"
+    rows = "canonical,order.number,erp,partners.name,,\n"
+    fixes = {one.message: one.fix for one in findings_of(SYSTEMS + owned + flow, rows, {"erp": ERP + lines[1:]})}
+    place, label = (
+        next(fix for said, fix in fixes.items() if f"partner_tags.{name}," in said) for name in ("place", "label")
+    )
+    assert place.endswith("or write `position: place` where it counts the items")
+    assert "position" not in label
