@@ -50,8 +50,8 @@ def as_table(measurement: Measurement, *, now: float | None = None) -> Table:
     """The measurement for people: one row per flow, the source's side below."""
     moment = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
-    table.add_column("flow", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    table.add_column("flow", overflow="fold")  # where there is little room names are folded, and no number is cut
+    table.add_column("state", overflow="fold")
     for name in ("lag", "lag s", "rate/s", "dead letters"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last change", no_wrap=True)

@@ -31,9 +31,9 @@ def measured(*flows: FlowState) -> Measurement:
     return Measurement(1000.0, flows, (TopicState("order", 990.0, 10),), letters, {"crm": 4096, "erp": None})
 
 
-def text(measurement: Measurement) -> str:
+def text(measurement: Measurement, width: int = 160) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=160).print(as_table(measurement, now=1000.0))
+    Console(file=stream, width=width).print(as_table(measurement, now=1000.0))
     return stream.getvalue()
 
 
@@ -45,6 +45,14 @@ def test_the_table_shows_each_flow_and_what_is_wrong_below() -> None:
     assert "crm holds back 4,096 bytes for its producer" in below
     assert "erp holds back an unknown amount for its producer" in below
     assert "order-to-shop: 700 s behind" in below
+
+
+def test_no_number_is_cut_where_there_is_little_room() -> None:
+    flow = replace(FLOW, flow="purchase-order-to-accounting-archive", lag_records=1_234_567, dead_letters=98_765)
+    shown = text(measured(flow), width=72)
+    assert "1,234,567" in shown
+    assert "98,765" in shown
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize(
