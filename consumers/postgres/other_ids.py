@@ -9,6 +9,7 @@ from psycopg import sql
 
 from sorbus.connector import BoundFlow
 from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.tables import VERSION_COLUMN
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection
 
@@ -61,8 +62,12 @@ def _has_rows_of_others(session: Connection, key: str, root: Table, applied: sql
     numbered = session.execute(_OWN_NUMBERS, {"table": root.oid, "key": key}).fetchone()
     if not numbered or not numbered[0]:
         return False
-    statement = sql.SQL("select exists (select from {}) and not exists (select from {} where relation = {})").format(
-        root.identifier, applied, sql.Literal(root.name)
-    )
+    if VERSION_COLUMN in root.columns:
+        delivered = sql.SQL("select from {} where {} is not null").format(
+            root.identifier, sql.Identifier(VERSION_COLUMN)
+        )
+    else:
+        delivered = sql.SQL("select from {} where relation = {}").format(applied, sql.Literal(root.name))
+    statement = sql.SQL("select exists (select from {}) and not exists ({})").format(root.identifier, delivered)
     row = session.execute(statement).fetchone()
     return bool(row and row[0])

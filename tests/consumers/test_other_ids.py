@@ -90,8 +90,9 @@ def test_another_records_row_is_named_before_anything_is_written(
     consumer.close()
 
 
-def test_a_flow_that_has_delivered_goes_on(make_database: Callable[[str], str]) -> None:
-    dsn = make_database(f"create table gadgets (id serial primary key, {REST});")
+@pytest.mark.parametrize("more", ["", ", sorbus_version bigint"])
+def test_a_flow_that_has_delivered_goes_on(make_database: Callable[[str], str], more: str) -> None:
+    dsn = make_database(f"create table gadgets (id serial primary key, {REST}{more});")
     flow = flow_into(dsn, existing=True)
     make_tables(flow)
     consumer, writer = opened(flow), Writer()
