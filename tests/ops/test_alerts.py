@@ -128,7 +128,7 @@ def test_every_alert_has_a_case_in_which_it_fires() -> None:
 
 def test_status_and_alerts_agree_on_when_a_flow_is_late() -> None:
     (behind,) = [rule for rule in _rules() if rule["alert"] == "SorbusFlowBehind"]
-    assert str(behind["expr"]).endswith(f"+ {GRACE:.0f}")
+    assert str(behind["expr"]).endswith(f"+ {GRACE:.0f})")
 
 
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
@@ -139,6 +139,21 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         written = {"rule_files": [str(ALERTS)], "evaluation_interval": interval, "tests": cases}
         (tmp_path / f"{interval}.yml").write_text(json.dumps(written))
     _run("promtool", "test", "rules", *map(str, tmp_path.iterdir()))
+
+
+def test_no_alert_fails_where_two_processes_measure_the_same(tmp_path: Path) -> None:
+    """Two watches while one replaces the other, or two maps in one Prometheus: whoever compares must not give up."""
+    cases = YAML(typ="base").load(CASES.read_text())["tests"]
+    for case in cases:
+        twice = []
+        for one in case["input_series"]:
+            name, _, labels = one["series"].partition("{")
+            rest = f", {labels}" if labels else "}"
+            twice += [{**one, "series": f'{name}{{copy="{each}"{rest}'} for each in "ab"]
+        case.update(input_series=twice, alert_rule_test=[], interval="4m")
+    written = {"rule_files": [str(ALERTS)], "evaluation_interval": "4m", "tests": cases}
+    (tmp_path / "twice.yml").write_text(json.dumps(written))
+    _run("promtool", "test", "rules", str(tmp_path / "twice.yml"))
 
 
 def test_the_configurations_are_valid() -> None:
