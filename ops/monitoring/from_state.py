@@ -1,4 +1,4 @@
-"""What the watch asks the state database again and again, and goes without while it can't be told."""
+"""What the watch asks the state database again and again; it goes on without what isn't answered, and says so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sorbus.errors import SorbusError
+from sorbus.ops.monitoring.state_answers import Untold
 from sorbus.state import State
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ T = TypeVar("T")
 
 
 class FromState(Generic[T]):
-    """Calls `ask` with the state of the map with this topic prefix; `unknown`, and a log line, when that fails.
+    """Calls `ask` with the state of the map with this topic prefix; Untold, and a log line, when that fails.
 
-    `what` names in the log what can't be told. Where `is_asked` says no, the state isn't touched.
+    `what` names what is asked, and `unknown` stands for it. Where `is_asked` says no, the state isn't touched.
     """
 
     def __init__(self, prefix: str, ask: Callable[[State], T], unknown: T, what: str, *, is_asked: bool) -> None:
@@ -39,6 +40,6 @@ class FromState(Generic[T]):
             if str(error) != self._reason:  # once per reason, not once per measurement
                 self._reason = str(error)
                 _log.warning("%s unavailable", self._what, extra={"reason": self._reason})
-            return self._unknown
+            raise Untold(self._what, str(error), self._unknown) from error
         self._reason = ""
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from sorbus.bus.committed import CommittedPosition
@@ -34,6 +35,7 @@ from sorbus.ops.monitoring.letters import Open, OpenLetters
 from sorbus.ops.monitoring.lost_events import left_words, lost_words, without_offsets
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of
+from sorbus.ops.monitoring.state_answers import StateAnswers
 from sorbus.settings import Settings
 
 _NONE = Open(0, 0.0)
@@ -94,7 +96,7 @@ class Measurement:
     @property
     def has_state(self) -> bool:
         """Whether the state database could be reached, or none is needed."""
-        return not any(one.kind == "dependency" and one.subject == "state" for one in self.problems)
+        return not any((one.subject, one.what) == ("state", "unreachable") for one in self.problems)
 
     def of(self, kind: type[D]) -> D:
         """What was found of one kind of decision; nothing where that was not measured."""
@@ -159,6 +161,7 @@ class Watch:
         self._escalations, self._volumes = Escalations(company), volumes
         self._before: dict[str, tuple[float, int]] = {}
         self._left: dict[str, Owned] | None = None
+        self._state = StateAnswers()
 
     def measure(self) -> Measurement:
         """Looks once. AuthError, TransientError when Kafka can't be asked."""
@@ -214,9 +217,11 @@ class Watch:
             lost=tuple(self._lost(committed, reports)),
             standbys=dict(self._slots.standbys) if self._slots else {},
         )
+        told = self._state.told
         if measured.has_state:
-            measured = replace(measured, budgets=self._budgets(), volumes=self._volumes())
-        return replace(measured, decisions=tuple(measure(measured) for measure in self._decisions))
+            measured = replace(measured, budgets=told(self._budgets), volumes=told(self._volumes))
+        decisions = tuple(told(partial(measure, measured)) for measure in self._decisions)
+        return replace(measured, decisions=decisions, problems=(*problems, *self._state.problems(now)))
 
     def close(self) -> None:
         self._committed.close()

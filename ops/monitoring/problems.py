@@ -21,7 +21,7 @@ PASSING = 10.0
 STARTING = 60.0
 
 Kind = Literal["system", "producer", "consumer", "dependency"]
-What = Literal["unreachable", "waiting", "stopped", "not running"]
+What = Literal["unreachable", "not readable", "waiting", "stopped", "not running"]
 DEPENDENCIES: Mapping[str, str] = {
     "kafka": "Kafka (SORBUS_KAFKA)",
     "registry": "the schema registry (SORBUS_REGISTRY)",
@@ -33,8 +33,8 @@ DEPENDENCIES: Mapping[str, str] = {
 class Problem:
     """One thing that doesn't work. `subject`: a system, a flow, or kafka, registry, state; `since`: seconds since 1970.
 
-    unreachable: it gives no answer. waiting: it answers, and the work can't be done. stopped: a person has to act.
-    not running: no process does it.
+    unreachable: it gives no answer. not readable: it refuses what is asked for. waiting: it answers, and the work can't
+    be done. stopped: a person has to act. not running: no process does it.
     """
 
     kind: Kind

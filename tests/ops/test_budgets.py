@@ -15,6 +15,7 @@ from sorbus.http_api.limits import Limiter
 from sorbus.mapfile.model import Map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.budgets import budgets
+from sorbus.ops.monitoring.state_answers import StateAnswers
 from sorbus.state import State, migrate
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
 SYSTEMS = {"accounting": {"kind": "http"}, "crm": {"kind": "postgres"}}
 
 
-def test_the_watch_sees_the_maps_systems_and_says_nothing_where_it_can_not_look(
+def test_the_watch_sees_the_maps_systems_and_says_where_it_can_not_look(
     database: str, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SORBUS_DATABASE", database)
     company = Map.model_validate({"topic_prefix": unique, "systems": SYSTEMS, "data_types": {}})
     look = budgets(company)
-    assert look() == (), "the state was not made yet"
+    answers = StateAnswers()
+    assert answers.told(look) == (), "the state was not made yet"
+    (untold,) = answers.problems(1.0)
+    assert "the systems' rate limits" in untold.why
+    assert "run `sorbus apply`" in untold.why
     state = State.of(unique)
     migrate(state)
     for system in ("accounting", "one-of-an-older-map"):

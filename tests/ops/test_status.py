@@ -153,7 +153,9 @@ flows:
 def test_status_is_fine_to_look_at_and_check_says_that_somebody_should(sorbus: Sorbus, env: dict[str, str]) -> None:
     looked = sorbus("status", "--json", **env)
     assert looked.exit_code == 0, looked.stderr
-    missing, *others = json.loads(looked.stdout)["complaints"]
+    state, missing, *others = json.loads(looked.stdout)["complaints"]
+    assert state.startswith("the state database (SORBUS_DATABASE): not readable since ")
+    assert "run `sorbus apply`, which creates the state" in state
     assert missing.startswith("thing: topic ")
     assert "isn't there, so nothing is published or delivered; run `sorbus apply`" in missing
     assert others == ["thing-to-books: no consumer runs"]
