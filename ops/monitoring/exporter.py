@@ -124,6 +124,7 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
                 family.add_metric(values, figure)
             yield family
     yield from _people_metrics(last)
+    yield from _finding_metrics(last)
     slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "Replication slot lag.", labels=("system",))
     for system, size in last.slots.items():
         if size is not None:
@@ -175,6 +176,21 @@ def _problem_metrics(problems: Sequence[Problem], now: float) -> Iterator[Metric
         seconds.add_metric(of, max(0.0, now - one.since) if one.since else 0.0)
         why.add_metric((*of, one.name, one.words[:_LONGEST_LABEL]), 1)
     yield from (seconds, why)
+
+
+def _finding_metrics(last: Measurement) -> Iterator[Metric]:
+    """What no figure shows: the lag of a topic that isn't there is 0, and so is that of events that change nothing."""
+    labels = ("kind", "flow", "data_type")
+    found = GaugeMetricFamily("sorbus_finding", "1 while it is so; kind: lost or stale.", labels=labels)
+    why = GaugeMetricFamily("sorbus_finding_info", "The same in words.", labels=(*labels, "words"))
+    said = [("lost", *words.partition(": ")[::2]) for words in last.lost]
+    said += [("stale", name, words) for (name, kind), words in sorted(last.notes.items()) if kind == "stale"]
+    flows = {flow.flow: flow.data_type for flow in last.flows}
+    for kind, subject, words in said:
+        of = (kind, subject, flows[subject]) if subject in flows else (kind, "", subject)
+        found.add_metric(of, 1)
+        why.add_metric((*of, words[:_LONGEST_LABEL]), 1)
+    yield from (found, why)
 
 
 def _people_metrics(last: Measurement) -> Iterator[Metric]:

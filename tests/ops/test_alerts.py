@@ -7,11 +7,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_latest
 from ruamel.yaml import YAML
 
 import sorbus.telemetry.metrics
@@ -95,6 +96,28 @@ def test_every_metric_that_a_rule_or_panel_names_is_exported() -> None:
         (where, name) for where, expression in _expressions() for name in _metrics_in(expression) if name not in known
     }
     assert unknown == set()
+
+
+@pytest.mark.parametrize(
+    ("seen", "labels"),
+    [
+        (replace(MEASURED, lost=("order: topic order isn't there",)), 'data_type="order",flow="",kind="lost"'),
+        (
+            replace(MEASURED, lost=("order-to-books: 3 messages were removed",)),
+            'data_type="order",flow="order-to-books",kind="lost"',
+        ),
+        (
+            replace(MEASURED, notes={("order-to-books", "stale"): "it has newer versions"}),
+            'data_type="order",flow="order-to-books",kind="stale"',
+        ),
+    ],
+)
+def test_what_only_words_say_is_a_figure_too(seen: Measurement, labels: str) -> None:
+    """Otherwise people see it in `sorbus status` alone, and nobody is called."""
+    registry, collector = CollectorRegistry(), WatchCollector(clock=lambda: seen.at)
+    collector.show(seen)
+    registry.register(collector)
+    assert f"sorbus_finding{{{labels}}} 1.0" in generate_latest(registry).decode()
 
 
 def test_every_alert_says_how_grave_it_is_what_happened_and_what_to_do() -> None:
