@@ -24,6 +24,7 @@ class DigestWriter:
         recipient = self.recipients.of(contact)
         found: list[tuple[str, Iterable[DigestItem]]] = [
             ("Escalated to you" if contact else "Escalations", _escalations(facts, recipient)),
+            ("What doesn't work", _faults(facts, recipient)),
             *((part.title, part.items(recipient)) for part in facts.parts),
             ("Flows that are behind", _late(facts, recipient)),
         ]
@@ -37,6 +38,27 @@ def _escalations(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
         if recipient.is_escalated_to(one.flow):
             page = f"/letters?{urlencode({'flow': one.flow})}" if one.why == "letters" else f"/flows/{one.flow}"
             yield DigestItem(f"{one.flow}: {one.words}", page)
+
+
+def _faults(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
+    """No lag shows them: of a producer that has stopped, or a topic that isn't there, nothing waits."""
+    measured = facts.measured
+    flows = {flow.flow for flow in measured.flows}
+    for one in measured.problems:
+        if one.kind == "dependency":
+            is_theirs, page = recipient.contact is None, "/"
+        elif one.kind == "consumer":
+            is_theirs, page = recipient.owns_target(one.subject), f"/flows/{one.subject}"
+        else:
+            is_theirs, page = recipient.owns(one.subject), f"/systems/{one.subject}"
+        if is_theirs:
+            yield DigestItem(f"{one.name}: {one.words}", page)
+    stale = [f"{name}: {words}" for (name, kind), words in sorted(measured.notes.items()) if kind == "stale"]
+    for words in (*measured.lost, *stale):
+        subject = words.partition(": ")[0]
+        is_flow = subject in flows
+        if recipient.owns_target(subject) if is_flow else recipient.owns_data_type(subject):
+            yield DigestItem(words, f"/flows/{subject}" if is_flow else "/")
 
 
 def _late(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:

@@ -37,6 +37,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.escalation import Escalation
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.monitoring.problems import Problem
 from sorbus.ops.waiting.kind import WaitingDigest
 from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
@@ -177,6 +178,33 @@ def test_who_is_called_is_told_first_and_whoever_runs_sorbus_of_everything() -> 
     assert list(told(writer.digest(FACTS, Contact("Ann Lee", "ann@example.com")))) == ["Escalated to you"]
     assert list(told(everything))[:2] == ["Escalations", "Dead letters"]
     assert (everything.systems, everything.grave) == (("crm", "books", "price_book"), 8)
+
+
+def test_what_no_lag_shows_is_told_to_whom_it_concerns() -> None:
+    """Of a producer that has stopped nothing waits, and events that are gone don't either."""
+    seen = Measurement(
+        NOW.timestamp(),
+        (FLOW,),
+        (),
+        {},
+        {},
+        problems=(
+            Problem("producer", "crm", "stopped", None, "its password is wrong"),
+            Problem("consumer", "order-to-books", "waiting", None, "no column x"),
+            Problem("dependency", "state", "not readable", None, "permission denied"),
+        ),
+        lost=("order: topic order isn't there", "order-to-books: 3 messages were removed"),
+        notes={("order-to-books", "stale"): "newer versions", ("order-to-books", "joining"): "joins"},
+    )
+    writer, facts = DigestWriter(COMPANY), Facts(NOW - DAY, NOW, seen)
+    of_crm = ["crm: its producer is stopped, because its password is wrong", "order: topic order isn't there"]
+    of_books = ["order-to-books: waiting, because no column x", "order-to-books: 3 messages were removed"]
+    title, newer = "What doesn't work", "order-to-books: newer versions"
+    assert told(writer.digest(facts, SALES))[title] == of_crm
+    assert told(writer.digest(facts, FINANCE))[title] == [*of_books, newer]
+    everything = told(writer.digest(facts))[title]
+    assert "the state database (SORBUS_DATABASE): not readable, because permission denied" in everything
+    assert set(everything) > {*of_crm, *of_books, newer}
 
 
 def test_everybody_in_the_map_is_known_once() -> None:
