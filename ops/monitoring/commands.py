@@ -69,7 +69,7 @@ def status(
 @app.command("watch")
 def watch_command(
     ctx: typer.Context,
-    interval: Interval = 10.0,
+    interval: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds between two measurements.")] = 10.0,
     metrics_port: MetricsPort = 0,
     metrics_host: MetricsHost = LOOPBACK,
     digest: Annotated[
@@ -91,7 +91,7 @@ def watch_command(
 
     from prometheus_client import REGISTRY
 
-    from sorbus.cli.refusal import until_accepted
+    from sorbus.cli.refusal import LoginFiles, until_accepted
     from sorbus.errors import TransientError
     from sorbus.ops.decisions.registry import DECISION_KINDS
     from sorbus.ops.monitoring.build_monitor import open_watch
@@ -109,9 +109,12 @@ def watch_command(
     REGISTRY.register(people)
     try:
         with running("watch", metrics_port, metrics_host, stale_after=max(90.0, 3 * interval)) as process:
+            files = LoginFiles(loaded)
 
             def run() -> None:
                 while not process.stop.is_set():
+                    if watcher.is_refused:  # it isn't tried again with the same login, so it is begun with a new one
+                        files.begin_anew_if_changed()
                     try:
                         measured = watcher.measure()
                         collector.show(measured)

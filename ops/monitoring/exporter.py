@@ -19,7 +19,7 @@ from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import Problem
 
 FRESH = 60.0
-"""Seconds after which a measurement no longer says how things are."""
+"""Seconds after which a measurement no longer says how things are, unless they come more seldom than that."""
 
 _LONGEST_LABEL = 400
 FAILURES = Counter("sorbus_watch_failures", "Measurements that failed.")
@@ -43,10 +43,13 @@ class WatchCollector(Collector):
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._last: Measurement | None = None
+        self._fresh = FRESH
         self._unmeasured: Problem | None = None
 
     def show(self, measurement: Measurement) -> None:
-        """From now on this one is exported."""
+        """From now on this one is exported, for twice as long as it took to come, so that no rule sees a gap."""
+        if self._last is not None:
+            self._fresh = min(max(FRESH, 2 * (measurement.at - self._last.at)), 5 * FRESH)
         self._last, self._unmeasured = measurement, None
 
     def collect(self) -> Iterator[Metric]:
@@ -58,7 +61,7 @@ class WatchCollector(Collector):
             success.add_metric((), last.at)
         yield success
         yield from _problem_metrics(self._problems(), self._clock())
-        if last is not None and self._clock() - last.at <= FRESH:
+        if last is not None and self._is_fresh(last):
             yield from _metrics(last)
 
     def fail(self, problem: Problem) -> None:
@@ -70,7 +73,10 @@ class WatchCollector(Collector):
         if self._unmeasured is not None:
             return (self._unmeasured,)
         last = self._last
-        return last.problems if last is not None and self._clock() - last.at <= FRESH else ()
+        return last.problems if last is not None and self._is_fresh(last) else ()
+
+    def _is_fresh(self, measurement: Measurement) -> bool:
+        return self._clock() - measurement.at <= self._fresh
 
 
 class MapCollector(Collector):

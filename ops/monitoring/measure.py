@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from sorbus.bus.committed import CommittedPosition
 from sorbus.bus.controls import UNTOLD, ControlReader, FlowPause
@@ -35,6 +35,7 @@ from sorbus.ops.monitoring.letters import Open, OpenLetters
 from sorbus.ops.monitoring.lost_events import left_words, lost_words, without_offsets
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of
+from sorbus.ops.monitoring.slot_lags import SlotLags
 from sorbus.ops.monitoring.state_answers import StateAnswers
 from sorbus.settings import Settings
 
@@ -43,22 +44,6 @@ _LONG = 3600.0
 """Seconds after which an offset is old enough to ask how long its topic keeps deletes."""
 D = TypeVar("D", bound=OpenDecisions)
 _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
-
-
-class SlotLags(Protocol):
-    """Who knows what each source holds back, in bytes: None where it can't be asked, nothing where nothing is held.
-
-    `away`: since when (seconds since 1970), and why, a source can't be asked.
-    """
-
-    @property
-    def away(self) -> Mapping[str, tuple[float, str]]: ...
-    @property
-    def standbys(self) -> Mapping[str, tuple[str, ...]]:
-        """System with known standbys -> why they could not take over."""
-
-    def __call__(self) -> Mapping[str, int | None]: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +170,7 @@ class Watch:
         reports = self._reports.read()
         controls = self._controls.read()
         away = self._slots.away if self._slots else {}
+        self._note_accepted(reports)
         problems = dated(self._dependencies(), reports, self._clock())
         problems += problems_of(self._company, reports, away, missing={one.subject for one in problems})
         now = self._clock()
@@ -223,6 +209,11 @@ class Watch:
         decisions = tuple(told(partial(measure, measured)) for measure in self._decisions)
         return replace(measured, decisions=decisions, problems=(*problems, *self._state.problems(now)))
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether a source refused the login, which isn't tried again with the same."""
+        return bool(self._slots and self._slots.refused)
+
     def close(self) -> None:
         self._committed.close()
         self._unread.close()
@@ -231,6 +222,13 @@ class Watch:
         self._controls.close()
         if self._slots:
             self._slots.close()
+
+    def _note_accepted(self, reports: Sequence[ProcessReport]) -> None:
+        """A producer that has begun to work since a login was refused says that it is accepted now."""
+        for system, at in dict(self._slots.refused if self._slots else {}).items():
+            mine = (one for one in reports if one.process == f"produce {system}" and one.exit_code is None)
+            if self._slots and any(one.ready and one.since > at for one in mine):
+                self._slots.try_again(system)
 
     def _with_problems(self, flow: Flow, state: FlowState, problems: Sequence[Problem]) -> FlowState:
         def of(subject: str, *kinds: Kind) -> Problem | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sorbus.connector import Producer, producer_connector
@@ -14,20 +15,24 @@ if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
 
 _STANDBYS_EVERY = 30.0
+_AT_ONCE = 16
 _log = logging.getLogger(__name__)
 
 
 class SourceLags:
     """Asks every system of record what it holds back: None where it can't be asked, nothing where nothing is held.
 
-    Applications behind HTTP hold nothing. A refused login isn't tried again: that could lock the account.
+    Applications behind HTTP hold nothing. A refused login isn't tried again: that could lock the account. All are asked
+    side by side: those that don't answer cost the time of one.
     """
 
     def __init__(self, loaded: LoadedMap) -> None:
         self._loaded = loaded
         self._systems = [name for name in loaded.map.systems if loaded.map.owned_by(name)]
         self._producers: dict[str, Producer] = {}
-        self._refused: set[str] = set()
+        self.refused: dict[str, float] = {}
+        """System -> when it refused the login (seconds since 1970)."""
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sources")
         self.away: dict[str, tuple[float, str]] = {}
         """System -> since when it can't be asked (seconds since 1970), and why."""
         self.standbys: dict[str, tuple[str, ...]] = {}
@@ -35,20 +40,24 @@ class SourceLags:
         self._standbys_at = -_STANDBYS_EVERY
 
     def __call__(self) -> dict[str, int | None]:
-        found = {system: self._ask(system) for system in self._systems}
+        found = dict(zip(self._systems, self._pool.map(self._ask, self._systems), strict=True))
         if time.monotonic() - self._standbys_at >= _STANDBYS_EVERY:
             self._standbys_at = time.monotonic()
-            for system in self._systems:
-                self._ask_standbys(system)
+            list(self._pool.map(self._ask_standbys, self._systems))
         return {system: lag for system, lag in found.items() if lag is not None or system in self.away}
 
+    def try_again(self, system: str) -> None:
+        """The login may be tried once more."""
+        self.refused.pop(system, None)
+
     def close(self) -> None:
+        self._pool.shutdown()
         for producer in self._producers.values():
             producer.close()
         self._producers.clear()
 
     def _ask(self, system: str) -> int | None:
-        if system in self._refused:
+        if system in self.refused:
             return None
         try:
             producer = self._producers.get(system)
@@ -59,7 +68,7 @@ class SourceLags:
             lag = producer.lag()
         except SorbusError as error:
             if isinstance(error, AuthError) and error.lockout:
-                self._refused.add(system)
+                self.refused[system] = time.time()
             self._note(system, str(error))
             if (broken := self._producers.pop(system, None)) is not None:
                 broken.close()
@@ -69,7 +78,7 @@ class SourceLags:
 
     def _ask_standbys(self, system: str) -> None:
         connector: object = self._loaded.producer(system)
-        if system in self._refused or system in self.away or not isinstance(connector, SupportsFailover):
+        if system in self.refused or system in self.away or not isinstance(connector, SupportsFailover):
             return
         try:
             faults = connector.standby_faults(self._loaded.system(system, "producer"))

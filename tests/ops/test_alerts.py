@@ -120,6 +120,21 @@ def test_what_only_words_say_is_a_figure_too(seen: Measurement, labels: str) -> 
     assert f"sorbus_finding{{{labels}}} 1.0" in generate_latest(registry).decode()
 
 
+@pytest.mark.parametrize(("every", "stays"), [(10.0, 60.0), (55.0, 110.0), (1000.0, 300.0)])
+def test_figures_stay_until_the_next_may_have_come_and_no_longer(every: float, stays: float) -> None:
+    """A series with gaps begins anew for each rule that waits, which so never fires."""
+    now = MEASURED.at
+    registry, collector = CollectorRegistry(), WatchCollector(clock=lambda: now)
+    registry.register(collector)
+    for _ in range(3):
+        collector.show(replace(MEASURED, at=now))
+        now += every
+    now += stays - every
+    assert "sorbus_flow_lag_seconds{" in generate_latest(registry).decode()
+    now += 1
+    assert "sorbus_flow_lag_seconds{" not in generate_latest(registry).decode()
+
+
 def test_every_alert_says_how_grave_it_is_what_happened_and_what_to_do() -> None:
     for rule in _rules():
         annotations, labels = rule["annotations"], rule["labels"]
