@@ -54,6 +54,8 @@ _RECORDS = {
 # Reports come every few seconds, and only each process's last one counts.
 _STATUS = {
     "cleanup.policy": "compact,delete",
+    # By one clock, Kafka's: a process whose own is wrong would count as gone, or as alive when it is gone.
+    "message.timestamp.type": "LogAppendTime",
     "retention.ms": str(7 * DAY),
     "segment.ms": str(600_000),
     "min.cleanable.dirty.ratio": "0.1",

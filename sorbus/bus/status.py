@@ -31,6 +31,8 @@ EVERY = 5.0
 """Seconds between two reports of an idle process."""
 SILENT = 5 * EVERY
 """Seconds without a report after which a process counts as gone."""
+_TRAVEL = 15.0
+"""Seconds: a report that is read so long after it was made may have been waiting; else a clock is wrong."""
 _LOOK = 0.5
 _FLUSHING, _ENDING = 1.5, 2.0
 _LONGEST_REASON = 600
@@ -59,6 +61,7 @@ class ProcessReport:
     was_ready: bool = True
     """Whether it ever was since it began; earlier releases don't say."""
     at: float = 0.0
+    """When it was made; whoever reads it sets it, and the other times with it, by its own clock."""
 
 
 _AS_REPORT = TypeAdapter(ProcessReport)
@@ -84,7 +87,7 @@ class StatusReader:
                 if failure.code() != KafkaError._PARTITION_EOF:
                     raise as_error(failure, f"reading {self._topic}")
                 continue
-            self._take(message.key(), message.value(), message.timestamp()[1])
+            self._take(message.key(), message.value(), time.time())
         return list(self._found.values())
 
     def close(self) -> None:
@@ -102,7 +105,8 @@ class StatusReader:
             if partitions:
                 ends: dict[tuple[str, int], int] = {}
                 for message in read_to_end(consumer, partitions, patience=10.0, ends=ends):
-                    self._take(message.key(), message.value(), message.timestamp()[1])
+                    # Nothing was made after now, whatever the clock said that stamped it.
+                    self._take(message.key(), message.value(), min(message.timestamp()[1] / 1000, time.time()))
                 with kafka_errors(f"reading {self._topic}"):
                     consumer.assign([TopicPartition(*spot, offset) for spot, offset in ends.items()])
         except SorbusError:
@@ -113,14 +117,22 @@ class StatusReader:
         else:
             consumer.close()
 
-    def _take(self, key: str | bytes | None, value: str | bytes | None, timestamp_ms: int) -> None:
+    def _take(self, key: str | bytes | None, value: str | bytes | None, at: float) -> None:
         key = key.encode() if isinstance(key, str) else key or b""
         if not value:
             self._found.pop(key, None)
             return
         with contextlib.suppress(ValidationError):  # from another release of Sorbus, or foreign
-            report = _AS_REPORT.validate_json(value)
-            self._found[key] = replace(report, at=timestamp_ms / 1000)
+            self._found[key] = _by_clock(_AS_REPORT.validate_json(value), at)
+
+
+def _by_clock(report: ProcessReport, at: float) -> ProcessReport:
+    """A report that was made at `at` by another clock than its process's, which may be wrong."""
+    wrong = at - report.at if report.at else 0.0
+    if abs(wrong) <= _TRAVEL:
+        return replace(report, at=at)
+    reads = {name: moment + wrong for name, moment in report.last_reads.items()}
+    return replace(report, at=at, since=report.since + wrong, last_reads=reads)
 
 
 def require_running(settings: Settings, names: Names, process: str) -> None:

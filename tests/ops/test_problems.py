@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
+from confluent_kafka import Producer
 
-from sorbus.bus.kafka import admin
+from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.bus.status import ProcessReport, StatusReader, reporting
 from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError, TransientError, missing, refused_login
@@ -191,9 +194,56 @@ def test_a_process_is_known_by_its_reports_and_so_is_its_end(
     (last,) = reader.read()
     assert (last.reason, last.dependency, last.ready) == (str(error), dependency, False)
     late = StatusReader(settings, names)
-    assert late.read() == [last]
+    assert [replace(one, at=last.at) for one in late.read()] == [last]
     late.close()
     reader.close()
+
+
+@pytest.mark.parametrize("wrong", [-40.0, 3600.0])
+@pytest.mark.parametrize("stamped_by", ["CreateTime", "LogAppendTime"])
+def test_a_process_is_alive_while_it_reports_whatever_its_clock_says(
+    stack: Addresses, unique: str, wrong: float, stamped_by: str
+) -> None:
+    """`CreateTime`: a topic that an earlier release made, and `sorbus apply` has not changed yet."""
+    settings, names = Settings(kafka=stack.kafka), Names(unique)
+    (topic,) = _status(unique)
+    assert topic.config["message.timestamp.type"] == "LogAppendTime"
+    for step in plan_topics(
+        admin(settings), [replace(topic, config={**topic.config, "message.timestamp.type": stamped_by})]
+    ):
+        assert step.apply is not None
+        step.apply()
+    producer, began = Producer(base_config(settings, "test")), time.time()
+
+    def tell() -> None:
+        now = time.time() + wrong
+        report = ProcessReport(
+            "produce crm", "h:1", False, now - 30, "no answer", "system", last_reads={"": now}, at=now
+        )
+        value = json.dumps(asdict(report)).encode()
+        producer.produce(names.status, value, b"produce crm h:1", timestamp=int(1000 * now))
+        assert producer.flush(30) == 0
+
+    tell()
+    readers = [StatusReader(settings, names)]
+    assert len(readers[0].read()) == 1
+    if stamped_by == "LogAppendTime":
+        readers.append(StatusReader(settings, names))
+    tell()
+
+    def judged(reader: StatusReader, at: float) -> list[tuple[str, str]]:
+        return [(one.subject, one.what) for one in problems_of(COMPANY, reader.read(), {}, at)]
+
+    def is_alive(reader: StatusReader) -> bool:
+        return judged(reader, time.time()) == [("crm", "unreachable")]
+
+    for reader in readers:
+        eventually(partial(is_alive, reader), "that it is alive")
+        (found,) = reader.read()
+        assert abs(found.since - (began - 30)) < 20
+        assert abs(found.last_reads[""] - began) < 20
+        assert judged(reader, time.time() + SILENT + 1) == [("crm", "not running")]
+        reader.close()
 
 
 def _status(prefix: str) -> list[Topic]:
