@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -14,16 +17,33 @@ from sorbus.ops.monitoring.from_state import FromState
 from sorbus.ops.reconcile.finding import DifferenceKind
 from sorbus.ops.reconcile.store import LastRun, ReconcileStore
 from sorbus.state import State
+from sorbus.timing.schedule import Timing
 
+_log = logging.getLogger(__name__)
+LATEST = timedelta(hours=6)
+"""How long after its time a scheduled comparison may begin, or take."""
 KINDS: tuple[DifferenceKind, ...] = ("missing", "extra", "different", "stale", "unread")
+
+
+class Missed(NamedTuple):
+    """A scheduled comparison that did not come: when it was due, and when the last one began, if there was any."""
+
+    due: datetime
+    last: datetime | None
+
+    def __str__(self) -> str:
+        last = f"since {self.last.astimezone():%Y-%m-%d %H:%M %Z}" if self.last else "at any time"
+        return f"not compared with its owner {last}, though it was due at {self.due.astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 @dataclass(frozen=True, slots=True)
 class DifferenceCounts(OpenDecisions):
-    """(Flow, kind) -> records that differ, and when each flow was last compared."""
+    """(Flow, kind) -> records that differ; when each flow was last compared; which comparisons were missed."""
 
     records: Mapping[tuple[str, DifferenceKind], int] = field(default_factory=dict)
     runs: Mapping[str, LastRun] = field(default_factory=dict)
+    missed: Mapping[str, Missed | None] = field(default_factory=dict)
+    """Flows with a schedule; None: it was kept."""
 
     def needs_person(self) -> int:
         return self._count(None)
@@ -33,11 +53,16 @@ class DifferenceCounts(OpenDecisions):
 
     def flow_badges(self, flow: str) -> Iterator[HealthBadge]:
         yield from counted("bad", self._count(flow), "record", " differing")
+        if missed := self.missed.get(flow):
+            yield HealthBadge("warn", "comparison overdue", str(missed))
 
     def complaints(self) -> Iterator[str]:
         for flow in dict.fromkeys(flow for flow, _ in self.records):
             count = self._count(flow)
             yield f"{flow}: {count:,} record{'s differ' if count != 1 else ' differs'} from the owner's"
+        for flow, missed in self.missed.items():
+            if missed:
+                yield f"{flow}: {missed}: see the log of `sorbus watch`, which does it, or run sorbus reconcile {flow}"
 
     def lines(self) -> Iterator[str]:
         for flow in dict.fromkeys(flow for flow, _ in self.records):
@@ -45,7 +70,13 @@ class DifferenceCounts(OpenDecisions):
 
     def as_json(self) -> dict[str, JsonValue]:
         found = sorted(self.records.items())
-        return {"differences": [{"flow": flow, "kind": kind, "records": count} for (flow, kind), count in found]}
+        missed: list[JsonValue] = [
+            {"flow": flow, "due": one.due.timestamp(), "last": one.last.timestamp() if one.last else None}
+            for flow, one in self.missed.items()
+            if one
+        ]
+        counts: list[JsonValue] = [{"flow": flow, "kind": kind, "records": count} for (flow, kind), count in found]
+        return {"differences": counts, "missed_comparisons": missed}
 
     def metrics(self, flows: Sequence[FlowState], at: float) -> Iterator[Gauge]:
         compared = [flow for flow in flows if flow.flow in self.runs]
@@ -60,6 +91,16 @@ class DifferenceCounts(OpenDecisions):
             "When target and owner were last compared.",
             FLOW_LABELS,
             [(flow.labels, self.runs[flow.flow].at.timestamp()) for flow in compared],
+        )
+        yield Gauge(
+            "sorbus_reconcile_overdue_seconds",
+            "How long a scheduled comparison is overdue; 0 while none is.",
+            FLOW_LABELS,
+            [
+                (flow.labels, max(0.0, at - missed.due.timestamp()) if (missed := self.missed[flow.flow]) else 0.0)
+                for flow in flows
+                if flow.flow in self.missed
+            ],
         )
         covered = [(flow, run) for flow in compared if (run := self.runs[flow.flow].coverage) is not None]
         yield Gauge(
@@ -80,10 +121,29 @@ class DifferenceCounts(OpenDecisions):
 
 
 def difference_counts(company: Map, *, has_state: bool) -> FromState[DifferenceCounts]:
-    """How many records of each flow are known to differ."""
+    """How many records of each flow are known to differ, and which comparisons did not come."""
+    timings = dict(timings_of(company))
 
     def ask(state: State) -> DifferenceCounts:
         store = ReconcileStore(state)
-        return DifferenceCounts(store.open_counts(), store.last_runs())
+        compared = store.compared() if timings else {}
+        missed = {flow: _missed(timing, *compared.get(flow, (None, False))) for flow, timing in timings.items()}
+        return DifferenceCounts(store.open_counts(), store.last_runs(), missed)
 
     return FromState(company.topic_prefix, ask, DifferenceCounts(), "what differs from its owner", is_asked=has_state)
+
+
+def timings_of(company: Map) -> Iterator[tuple[str, Timing]]:
+    """The flows with a schedule; one that can't be read is a finding of `map check`."""
+    for flow in company.flows:
+        if flow.runs and flow.reconcile.schedule is not None:
+            try:
+                yield flow.id, company.due(flow.reconcile.schedule)
+            except ValueError as error:
+                _log.error("a flow isn't reconciled", extra={"flow": flow.id, "reason": str(error)})
+
+
+def _missed(timing: Timing, at: datetime | None, is_run: bool) -> Missed | None:
+    """`at`: the last comparison, or when the flow first ran; nothing is due before that."""
+    due = timing.last_until(datetime.now(UTC) - LATEST)
+    return Missed(due, at if is_run else None) if due is not None and at is not None and at < due else None

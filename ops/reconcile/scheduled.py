@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sorbus.errors import ExitCode, SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.by_delivery import reconciliation
+from sorbus.ops.reconcile.counts import timings_of
 from sorbus.ops.reconcile.heal import heal, plan_heal, records_of
 from sorbus.ops.reconcile.run import ReconcileRequest
 from sorbus.ops.reconcile.store import ReconcileStore
 from sorbus.settings import Settings
 from sorbus.state.database import State
-from sorbus.timing.schedule import Timing
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class ScheduledReconciliations:
     def __init__(self, loaded: LoadedMap, settings: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
         self._loaded, self._settings = loaded, settings
         self._clock = clock or (lambda: datetime.now(UTC))
-        self._timings = dict(_timings(loaded))
+        self._timings = dict(timings_of(loaded.map))
         self._thread: threading.Thread | None = None
         self._tried: dict[str, datetime] = {}
 
@@ -87,13 +87,3 @@ class ScheduledReconciliations:
                 )
             elif plan.records:
                 heal(plan, run.flow, run.owner.name, self._settings, state, "schedule")
-
-
-def _timings(loaded: LoadedMap) -> Iterator[tuple[str, Timing]]:
-    """The flows with a schedule; one that can't be read is a finding of `map check`."""
-    for flow in loaded.map.flows:
-        if flow.runs and flow.reconcile.schedule is not None:
-            try:
-                yield flow.id, loaded.map.due(flow.reconcile.schedule)
-            except ValueError as error:
-                _log.error("a flow isn't reconciled", extra={"flow": flow.id, "reason": str(error)})

@@ -145,6 +145,12 @@ class ReconcileStore:
             for flow, at, partial, coverage in rows
         }
 
+    def compared(self) -> dict[str, tuple[datetime, bool]]:
+        """Flow -> when its last comparison of all records began, and True; without one when it first ran, and False."""
+        rows = self._state.run(_statement("compared"))
+        found = {str(flow): (cast("datetime", at), bool(is_run)) for flow, at, is_run in rows if not is_run}
+        return found | {str(flow): (cast("datetime", at), bool(is_run)) for flow, at, is_run in rows if is_run}
+
     def healed(self, flow: str, ids: Sequence[str], who: str) -> None:
         """Notes that the owner's state of these records was sent again, with an entry in the audit trail."""
         with self._state.connection() as connection:
