@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -15,11 +15,12 @@ from sorbus.ops.monitoring.flow_state import FlowState
 class LetterCounts(OpenDecisions):
     """(Data type, flow) -> open dead letters, flow "" for rows that the producer rejected.
 
-    `owners`: data type -> its system of record.
+    `owners`: data type -> its system of record. `flows`: those that run.
     """
 
     letters: Mapping[tuple[str, str], int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    flows: Collection[str] = ()
 
     def needs_person(self) -> int:
         return sum(self.letters.values())
@@ -40,6 +41,9 @@ class LetterCounts(OpenDecisions):
         for (data_type, flow), count in sorted(self.letters.items()):
             if not flow and count:
                 yield f"{data_type}: {count} source row{'s' * (count != 1)} could not be made canonical"
+            elif count and flow not in self.flows:
+                letters = f"{count:,} dead letter{'s' * (count != 1)} open"
+                yield f"{flow}: {letters}, and the map no longer runs it: sorbus dlq list --flow {flow}"
 
     def as_json(self) -> dict[str, JsonValue]:
         found = sorted(self.letters.items())

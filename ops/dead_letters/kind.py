@@ -22,7 +22,8 @@ class LetterKind(DecisionKind):
 
     def measure(self, company: Map, *, has_state: bool) -> Callable[[Measurement], LetterCounts]:
         owners = {name: system for system in company.systems for name in company.owned_by(system)}
-        return lambda measured: LetterCounts(measured.dead_letters, owners)
+        flows = [flow.id for flow in company.flows if flow.runs]
+        return lambda measured: LetterCounts(measured.dead_letters, owners, flows)
 
     def pages(self) -> ConsolePages:
         from sorbus.ops.dead_letters.pages import routes

@@ -10,6 +10,7 @@ from sorbus.mapfile.model import Map
 from sorbus.ops.digest.collect import Facts
 from sorbus.ops.digest.items import Digest, DigestItem, DigestSection
 from sorbus.ops.digest.recipient import Recipient, Recipients
+from sorbus.ops.monitoring.measure import GRAVE
 from sorbus.ops.monitoring.status import ago
 
 
@@ -53,8 +54,8 @@ def _faults(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
             is_theirs, page = recipient.owns(one.subject), f"/systems/{one.subject}"
         if is_theirs:
             yield DigestItem(f"{one.name}: {one.words}", page)
-    stale = [f"{name}: {words}" for (name, kind), words in sorted(measured.notes.items()) if kind == "stale"]
-    for words in (*measured.lost, *stale):
+    noted = [f"{name}: {words}" for (name, kind), words in sorted(measured.notes.items()) if kind in GRAVE]
+    for words in (*measured.lost, *noted):
         subject = words.partition(": ")[0]
         is_flow = subject in flows
         if recipient.owns_target(subject) if is_flow else recipient.owns_data_type(subject):

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.flow_state import FLOW_LABELS, FlowState
-from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.monitoring.measure import GRAVE, Measurement
 from sorbus.ops.monitoring.problems import Problem
 
 FRESH = 60.0
@@ -186,14 +186,16 @@ def _problem_metrics(problems: Sequence[Problem], now: float) -> Iterator[Metric
 
 def _finding_metrics(last: Measurement) -> Iterator[Metric]:
     """What no figure shows: the lag of a topic that isn't there is 0, and so is that of events that change nothing."""
-    labels = ("kind", "flow", "data_type")
-    found = GaugeMetricFamily("sorbus_finding", "1 while it is so; kind: lost or stale.", labels=labels)
+    labels = ("kind", "flow", "data_type", "name")
+    found = GaugeMetricFamily("sorbus_finding", "1 while it is so; kind: lost, stale or unmapped.", labels=labels)
     why = GaugeMetricFamily("sorbus_finding_info", "The same in words.", labels=(*labels, "words"))
     said = [("lost", *words.partition(": ")[::2]) for words in last.lost]
-    said += [("stale", name, words) for (name, kind), words in sorted(last.notes.items()) if kind == "stale"]
+    said += [(kind, name, words) for (name, kind), words in sorted(last.notes.items()) if kind in GRAVE]
     flows = {flow.flow: flow.data_type for flow in last.flows}
     for kind, subject, words in said:
-        of = (kind, subject, flows[subject]) if subject in flows else (kind, "", subject)
+        is_flow = subject in flows
+        data_type = flows[subject] if is_flow else subject if kind == "lost" else ""
+        of = (kind, subject if is_flow else "", data_type, subject)
         found.add_metric(of, 1)
         why.add_metric((*of, words[:_LONGEST_LABEL]), 1)
     yield from (found, why)

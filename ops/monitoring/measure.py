@@ -34,12 +34,14 @@ from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
 from sorbus.ops.monitoring.lost_events import left_words, lost_words, without_offsets
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
-from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of
+from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of, unmapped
 from sorbus.ops.monitoring.slot_lags import SlotLags
 from sorbus.ops.monitoring.state_answers import StateAnswers
 from sorbus.settings import Settings
 
 _NONE = Open(0, 0.0)
+GRAVE = ("stale", "unmapped")
+"""Kinds of notes that somebody has to look at."""
 _LONG = 3600.0
 """Seconds after which an offset is old enough to ask how long its topic keeps deletes."""
 D = TypeVar("D", bound=OpenDecisions)
@@ -73,7 +75,7 @@ class Measurement:
     last_reads: Mapping[str, float] = field(default_factory=dict)
     """Data type -> when its source was last read to the end, in seconds since 1970."""
     notes: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(System or flow, kind: stale or hot) -> what its process says that somebody should look at."""
+    """(System or flow, kind: stale, unmapped, hot ...) -> what its process says, or is said of it."""
 
     decisions: tuple[OpenDecisions, ...] = ()
     """What waits for people, by kind."""
@@ -102,7 +104,7 @@ class Measurement:
         found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
         found += self.lost
         found += [f"{name}: {fault}" for name, faults in sorted(self.standbys.items()) for fault in faults]
-        found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind == "stale"]
+        found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind in GRAVE]
         found += [f"{one.flow}: {one.words}" for one in self.escalations]
         found += [
             f"{flow.flow}: {flow.complaint}"
@@ -199,7 +201,7 @@ class Watch:
             escalations=tuple(self._escalations.of(flows, now)),
             problems=tuple(problems),
             last_reads=self._last_reads(reports),
-            notes=notes_of(reports, now),
+            notes=notes_of(reports, now) | unmapped(self._company, reports, now),
             lost=tuple(self._lost(committed, reports)),
             standbys=dict(self._slots.standbys) if self._slots else {},
         )
@@ -353,7 +355,9 @@ class Watch:
     def _count_letters(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> dict[tuple[str, str], Open]:
         by_topic = {self._names.dead_letters(data_type): data_type for data_type in self._data_types}
         found = self._letters.count({part: ends[part] for topic in by_topic for part in topics.get(topic, ())})
+        # Also where there was never any: to Prometheus a series that begins with 5,000 has not grown.
         none = {(flow.data_type, flow.id): _NONE for flow in self._flows}
+        none |= {(data_type, ""): _NONE for data_type in self._data_types}
         return none | {(by_topic[topic], flow): letters for (topic, flow), letters in found.items()}
 
     def _topic_states(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> tuple[TopicState, ...]:

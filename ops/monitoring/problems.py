@@ -129,6 +129,18 @@ def notes_of(reports: Sequence[ProcessReport], now: float) -> dict[tuple[str, st
     return {(one.process.partition(" ")[2], kind): words for one in running for kind, words in one.notes.items()}
 
 
+def unmapped(company: Map, reports: Sequence[ProcessReport], now: float) -> dict[tuple[str, str], str]:
+    """Processes that run though the map has nothing for them to do, as notes of kind `unmapped`: of an older map."""
+    wanted = {f"consume {flow.id}" for flow in company.flows if flow.runs}
+    wanted |= {f"produce {system}" for system in company.systems if company.owned_by(system)}
+    return {
+        (one.process.partition(" ")[2], "unmapped"): f"`sorbus {one.process}` runs ({one.instance}), though the map has"
+        " nothing for it to do: it works by an older map; stop it"
+        for one in reports
+        if one.process not in wanted and one.exit_code is None and now - one.at <= SILENT
+    }
+
+
 def _of_system(
     company: Map, system: str, reports: Sequence[ProcessReport], asked: tuple[float, str] | None, now: float
 ) -> Iterable[Problem]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from sorbus.calendar_limits import moment_of
 from sorbus.http_api.limits.budgets import Budget
 from sorbus.ops.monitoring.flow_state import FlowState
-from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.monitoring.measure import GRAVE, Measurement
 
 _STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "quiet": "dim", "paused": "yellow", "": ""}
 
@@ -101,7 +101,7 @@ def _caption(measurement: Measurement) -> Text:
     lines += [
         f"{name}: {words}"
         for (name, kind), words in sorted(measurement.notes.items())
-        if kind not in ("stale", "paused")
+        if kind not in (*GRAVE, "paused")
     ]
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()

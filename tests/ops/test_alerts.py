@@ -38,7 +38,13 @@ OPS = ROOT / "ops"
 ALERTS, CASES = OPS / "prometheus" / "alerts.yml", Path(__file__).with_name("alerts_cases.yml")
 DASHBOARD = OPS / "grafana" / "dashboards" / "sorbus.json"
 GRAFANA_RULES = OPS / "grafana" / "provisioning" / "alerting" / "rules.yml"
-OF_NO_SYSTEM = {"SorbusDependencyUnreachable", "SorbusProcessDown", "SorbusProcessRestarts", "SorbusWatchDown"}
+OF_NO_SYSTEM = {
+    "SorbusDependencyUnreachable",
+    "SorbusProcessDown",
+    "SorbusProcessRestarts",
+    "SorbusProcessUnmapped",
+    "SorbusWatchDown",
+}
 FROM_ELSEWHERE = {"up", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 
 Yaml = dict[str, "Yaml"] | list["Yaml"] | str | int | float | None
@@ -101,14 +107,21 @@ def test_every_metric_that_a_rule_or_panel_names_is_exported() -> None:
 @pytest.mark.parametrize(
     ("seen", "labels"),
     [
-        (replace(MEASURED, lost=("order: topic order isn't there",)), 'data_type="order",flow="",kind="lost"'),
+        (
+            replace(MEASURED, lost=("order: topic order isn't there",)),
+            'data_type="order",flow="",kind="lost",name="order"',
+        ),
         (
             replace(MEASURED, lost=("order-to-books: 3 messages were removed",)),
-            'data_type="order",flow="order-to-books",kind="lost"',
+            'data_type="order",flow="order-to-books",kind="lost",name="order-to-books"',
         ),
         (
             replace(MEASURED, notes={("order-to-books", "stale"): "it has newer versions"}),
-            'data_type="order",flow="order-to-books",kind="stale"',
+            'data_type="order",flow="order-to-books",kind="stale",name="order-to-books"',
+        ),
+        (
+            replace(MEASURED, notes={("old_shop", "unmapped"): "by an older map"}),
+            'data_type="",flow="",kind="unmapped",name="old_shop"',
         ),
     ],
 )

@@ -19,7 +19,7 @@ from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
-from sorbus.ops.monitoring.problems import DEPENDENCIES, SILENT, Problem, dated, problems_of
+from sorbus.ops.monitoring.problems import DEPENDENCIES, SILENT, Problem, dated, problems_of, unmapped
 from sorbus.ops.runtime.topics import Topic, plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -115,6 +115,26 @@ def test_a_process_that_says_nothing_any_more_is_not_running() -> None:
     (found,) = problems_of(COMPANY, (replace(PRODUCER, at=NOW - SILENT - 1), CONSUMER), {}, NOW)
     assert (found.kind, found.what, found.since) == ("producer", "not running", NOW - SILENT - 1)
     assert "sorbus produce crm" in found.why
+
+
+@pytest.mark.parametrize(
+    ("report", "is_said"),
+    [
+        (PRODUCER, False),
+        (CONSUMER, False),
+        (replace(CONSUMER, process="consume order-to-old_shop"), True),
+        (replace(PRODUCER, process="produce books"), True),
+        (replace(PRODUCER, process="produce old_crm"), True),
+        (replace(PRODUCER, process="produce old_crm", at=NOW - SILENT - 1), False),
+        (replace(PRODUCER, process="produce old_crm", exit_code=0), False),
+    ],
+)
+def test_a_process_that_works_by_an_older_map_is_said(report: ProcessReport, is_said: bool) -> None:
+    """It delivers where the map no longer does, or publishes for a system that has another owner now."""
+    found = unmapped(COMPANY, [report], NOW)
+    assert [name for name, _ in found] == ([report.process.partition(" ")[2]] if is_said else [])
+    measured = Measurement(NOW, (), (), {}, {}, notes=found)
+    assert [report.instance in one for one in measured.complaints()] == ([True] if is_said else [])
 
 
 def test_what_the_watch_itself_can_not_ask_counts_even_if_no_process_says_so() -> None:

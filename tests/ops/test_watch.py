@@ -216,8 +216,14 @@ def test_dead_letters_are_open_until_a_tombstone_closes_them(
     for key in (b"a", b"b", b"c"):
         letter(key, b"letter", b"order-to-books")
     letter(b"d", b"letter", b"")
+    letter(b"e", b"letter", b"order-to-old_shop")
     watch = open_watch()
     first = watch.measure()
+    assert first.dead_letters["customer", ""] == 0, "a series that begins with its first letters has not grown"
+    gone = (
+        "order-to-old_shop: 1 dead letter open, and the map no longer runs it: sorbus dlq list --flow order-to-old_shop"
+    )
+    assert gone in first.complaints()
     assert first.flows[0].dead_letters == 3
     assert first.dead_letters["order", ""] == 1
     assert first.dead_letters["customer", "customer-to-books"] == 0
