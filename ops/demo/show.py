@@ -17,7 +17,7 @@ from sorbus.errors import SorbusError, TransientError
 from sorbus.map.load import load_map
 from sorbus.ops.demo.environment import Environment, Progress, environment
 from sorbus.ops.monitoring.measure import Measurement, Watch
-from sorbus.ops.monitoring.status import as_table
+from sorbus.ops.monitoring.status import as_table, flows_table
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
 
@@ -144,9 +144,7 @@ def _play(
                 stop.wait(_REFRESH)
                 continue
             if live:
-                table = as_table(measured)
-                if time.monotonic() < quiet_until:
-                    table.caption = None
+                table = flows_table(measured) if time.monotonic() < quiet_until else as_table(measured)
                 live.update(Group(table, Text(), *(Text(f"  {words}") for words in feed.said)), refresh=True)
             else:
                 console.print(_line(measured, feed), highlight=False, soft_wrap=True)

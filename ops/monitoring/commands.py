@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_PIPED = 200
+"""Columns where no terminal says how many there are."""
 Interval = Annotated[float, typer.Option(min=0.5, help="Seconds between two measurements.")]
 
 
@@ -39,6 +41,8 @@ def status(
     Examples: `sorbus status`, `sorbus status --watch`, `sorbus status --json | jq '.flows[].lag_records'`,
     `sorbus status --check` in a script
     """
+    import os
+
     from rich.console import Console
     from rich.json import JSON
 
@@ -61,7 +65,11 @@ def status(
     finally:
         watcher.close()
     console = Console()
-    console.print(JSON.from_data(to_json(measurement)) if as_json else as_table(measurement), soft_wrap=as_json)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPED  # for grep, and mails of cron: what a line is about stays in it
+    console.print(
+        JSON.from_data(to_json(measurement)) if as_json else as_table(measurement), soft_wrap=as_json, crop=False
+    )
     if check and measurement.complaints():
         raise typer.Exit(ExitCode.FINDINGS)
 

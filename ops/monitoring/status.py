@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 
 from pydantic import JsonValue
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from sorbus.http_api.limits.budgets import Budget
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import GRAVE, Measurement
 
+_FIGURES = ("lag", "lag s", "rate/s", "dead letters")
 _STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "quiet": "dim", "paused": "yellow", "": ""}
 
 
@@ -46,18 +48,24 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
     }
 
 
-def as_table(measurement: Measurement, *, now: float | None = None) -> Table:
+def as_table(measurement: Measurement, *, now: float | None = None) -> Group:
     """The measurement for people: one row per flow, the source's side below."""
+    return Group(flows_table(measurement, now=now), _below(measurement))
+
+
+def flows_table(measurement: Measurement, *, now: float | None = None) -> Table:
+    """One row per flow. Where there is little room names are folded, and figures stay whole."""
     moment = time.time() if now is None else now
-    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
-    table.add_column("flow", overflow="fold")  # where there is little room names are folded, and no number is cut
-    table.add_column("state", overflow="fold")
-    for name in ("lag", "lag s", "rate/s", "dead letters"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last change", no_wrap=True)
-    for flow in measurement.flows:
-        table.add_row(*_row(flow, moment))
-    table.caption = _caption(measurement)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = [_row(flow, moment) for flow in measurement.flows]
+    for place, name in enumerate(("flow", "state", *_FIGURES, "last change")):
+        if name in _FIGURES:
+            least = max((row[place].cell_len for row in rows), default=0)
+            table.add_column(name, justify="right", overflow="fold", min_width=least)
+        else:
+            table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -87,7 +95,7 @@ def _state(flow: FlowState) -> str:
     return flow.state
 
 
-def _caption(measurement: Measurement) -> Text:
+def _below(measurement: Measurement) -> Text:
     lines = []
     for system, size in measurement.slots.items():
         lines.append(

@@ -47,12 +47,16 @@ def test_the_table_shows_each_flow_and_what_is_wrong_below() -> None:
     assert "order-to-shop: 700 s behind" in below
 
 
-def test_no_number_is_cut_where_there_is_little_room() -> None:
-    flow = replace(FLOW, flow="purchase-order-to-accounting-archive", lag_records=1_234_567, dead_letters=98_765)
-    shown = text(measured(flow), width=72)
-    assert "1,234,567" in shown
-    assert "98,765" in shown
+@pytest.mark.parametrize("width", [160, 80, 62])
+def test_no_figure_and_no_word_is_cut_where_there_is_little_room(width: int) -> None:
+    """A lag of 1,234,567 must not be shown as one of 1,2: a name may take several lines, a figure may not."""
+    name = "customer_invoice_lines-to-accounting_warehouse"
+    shown = text(measured(replace(LATE, flow=name, lag_records=1_234_567, dead_letters=40_231)), width)
     assert "…" not in shown
+    assert "1,234,567" in shown
+    assert "40,231" in shown
+    column = "".join(line.split(" ")[0] for line in shown.splitlines()[1:] if line.strip())
+    assert name in column
 
 
 @pytest.mark.parametrize(
