@@ -192,9 +192,16 @@ class WebhookMetrics:
 _last_reads: dict[str, float] = {}
 
 
+_polled: set[str] = set()
+"""Data types that this process polls."""
+
+
 def last_reads() -> dict[str, float]:
-    """Data type -> when this process last read all changes of it, in seconds since 1970; "" for a stream."""
-    return dict(_last_reads)
+    """Data type -> when this process last read all changes of it, in seconds since 1970; "" for a stream.
+
+    A poll that has nothing to do now, since it fails or isn't due, has not read its source.
+    """
+    return {name: at for name, at in _last_reads.items() if name or not _polled}
 
 
 class PollMetrics:
@@ -206,6 +213,7 @@ class PollMetrics:
         self._seconds = POLL_SECONDS.labels(system, data_type)
         self._read = POLL_READ.labels(system, data_type)
         self._last.set_to_current_time()
+        _polled.add(data_type)
         POLL_PERIOD.labels(system, data_type).set(period)
 
     def polled(self, read: int, seconds: float) -> None:

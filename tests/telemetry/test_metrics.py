@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from prometheus_client import REGISTRY
 
-from sorbus.telemetry.metrics import ConsumerMetrics, ProducerMetrics
+from sorbus.telemetry import metrics
+from sorbus.telemetry.metrics import ConsumerMetrics, PollMetrics, ProducerMetrics, last_reads
 
 
 def value(name: str, **labels: str) -> float | None:
@@ -27,6 +29,20 @@ def test_an_unknown_source_lag_leaves_the_last_known_one() -> None:
     hooks.source_lag(4096)
     hooks.source_lag(None)
     assert value("sorbus_source_lag_bytes", system="crm-b") == 4096
+
+
+def test_a_poll_counts_as_read_once_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails, or that is due tomorrow, has nothing to do now, and has not read its source all the same."""
+    monkeypatch.setattr(metrics, "_last_reads", {})
+    monkeypatch.setattr(metrics, "_polled", set())
+    producer = ProducerMetrics("shop")
+    producer.caught_up()
+    assert list(last_reads()) == [""], "a stream has no polls"
+    poll = PollMetrics("shop", "customer", period=86_400)
+    producer.caught_up()
+    assert last_reads() == {}
+    poll.polled(7, 0.1)
+    assert list(last_reads()) == ["customer"]
 
 
 def test_a_delivery_ends_a_pause_and_measures_the_oldest_event() -> None:
