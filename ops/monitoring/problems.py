@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from sorbus.bus.inbox import with_inbox
 from sorbus.bus.status import SILENT, ProcessReport
 from sorbus.calendar_limits import moment_of
 from sorbus.mapfile.model import Map
@@ -137,7 +138,10 @@ def unmapped(company: Map, reports: Sequence[ProcessReport], now: float) -> dict
         (one.process.partition(" ")[2], "unmapped"): f"`sorbus {one.process}` runs ({one.instance}), though the map has"
         " nothing for it to do: it works by an older map; stop it"
         for one in reports
-        if one.process not in wanted and one.exit_code is None and now - one.at <= SILENT
+        if one.process.startswith(("consume ", "produce "))
+        and one.process not in wanted
+        and one.exit_code is None
+        and now - one.at <= SILENT
     }
 
 
@@ -161,6 +165,16 @@ def _of_system(
         yield Problem("system", system, "unreachable", since, why)
     if own and reports and (producer := _process(f"produce {system}", "producer", system, reports, now)):
         yield from () if away and producer.what in ("waiting", "unreachable") else (producer,)
+    elif own and reports and (receiver := _receiver(company, system, reports, now)):
+        yield receiver
+
+
+def _receiver(company: Map, system: str, reports: Sequence[ProcessReport], now: float) -> Problem | None:
+    """Of a system that posts its records, whose producer only reads what was received."""
+    if company.systems[system].kind != "webhook" or system not in with_inbox(company):
+        return None
+    found = _process("webhooks", "producer", system, reports, now)
+    return found and replace(found, why=f"what it posts isn't received: {found.why}")
 
 
 def _process(name: str, kind: Kind, subject: str, reports: Sequence[ProcessReport], now: float) -> Problem | None:

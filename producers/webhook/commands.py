@@ -35,6 +35,7 @@ def webhooks(
 
     from sorbus.bus.inbox import InboxWriter
     from sorbus.bus.names import Names
+    from sorbus.bus.status import reporting
     from sorbus.cli.refusal import until_accepted
     from sorbus.errors import SorbusError
     from sorbus.producers.webhook.receivers import WebhookReceiver, receivers_of
@@ -44,16 +45,20 @@ def webhooks(
     from sorbus.settings import Settings
     from sorbus.telemetry.process import running
 
-    loaded = Context.of(ctx).load_sound()
+    loaded, settings = Context.of(ctx).load_sound(), Settings()
+    names = Names(loaded.map.topic_prefix)
     heard: dict[str, WebhookReceiver | RecordReceiver] = {**receivers_of(loaded), **record_receivers_of(loaded)}
     if not heard:
         raise SorbusError("no system of record has webhooks; write webhook_secret: ${…} into a system's connection")
-    with running("webhooks", metrics_port, metrics_host) as process:
+    with (
+        running("webhooks", metrics_port, metrics_host) as process,
+        reporting(settings, names, "webhooks", process.health),
+    ):
 
         def run() -> None:
             # Closed while it waits for a person: applications that can't connect send again later.
             with listen(host, port, "receive webhooks") as listener:
-                writer = InboxWriter(Settings(), Names(loaded.map.topic_prefix))
+                writer = InboxWriter(settings, names)
                 try:
                     deliveries = WebhookEndpoint(heard, writer)
                     address = f"http://{host}:{listener.getsockname()[1]}/webhooks/"

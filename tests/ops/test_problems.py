@@ -117,6 +117,34 @@ def test_a_process_that_says_nothing_any_more_is_not_running() -> None:
     assert "sorbus produce crm" in found.why
 
 
+POSTS = Map.model_validate(
+    {
+        "systems": {"shop": {"kind": "webhook", "connection": {"webhook_secret": "x"}}, "books": {"kind": "postgres"}},
+        "data_types": {"order": {"system_of_record": "shop"}},
+        "flows": [{"data_type": "order", "to": "books"}],
+    }
+)
+OF_SHOP, WEBHOOKS = replace(PRODUCER, process="produce shop"), replace(PRODUCER, process="webhooks", instance="a:3")
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        ((OF_SHOP, WEBHOOKS), None),
+        ((OF_SHOP,), "it has never run"),
+        ((OF_SHOP, replace(WEBHOOKS, at=NOW - SILENT - 1)), "start `sorbus webhooks` again"),
+        ((OF_SHOP, replace(WEBHOOKS, exit_code=0, ready=False)), "start it with `sorbus webhooks`"),
+        ((OF_SHOP, _bad(WEBHOOKS, "the port is taken")), "the port is taken"),
+    ],
+)
+def test_records_that_nobody_receives_are_said(reports: tuple[ProcessReport, ...], expected: str | None) -> None:
+    """The producer only reads what was received: it runs and is well while every post is refused."""
+    found = problems_of(POSTS, reports, {}, NOW)
+    assert [(one.kind, one.subject) for one in found] == ([("producer", "shop")] if expected else [])
+    assert all("what it posts isn't received: " in one.why and str(expected) in one.why for one in found)
+    assert problems_of(COMPANY, (PRODUCER, CONSUMER), {}, NOW) == [], "a map without posts needs no receiver"
+
+
 @pytest.mark.parametrize(
     ("report", "is_said"),
     [
