@@ -31,12 +31,16 @@ _log = logging.getLogger(__name__)
 
 
 class Sent(NamedTuple):
-    """What became of one digest: `why` is empty when it was sent, `may_go_later` when it is just a matter of time."""
+    """What became of one digest: `why` is empty when it was sent, `may_go_later` when it is just a matter of time.
+
+    `is_refused`: the server takes no mail of ours to that address.
+    """
 
     address: str
     digest: Digest
     why: str
     may_go_later: bool = False
+    is_refused: bool = False
 
 
 class DigestDelivery:
@@ -84,15 +88,16 @@ class DigestDelivery:
                 if due is not None and not self._state.run(_statement("claim"), {"address": address, "due": due}):
                     found.append(Sent(address, digest, "already sent"))
                     continue
-                why, may_go_later = "", False
+                why, may_go_later, is_refused = "", False, False
                 try:
                     sender, where = self._settings.mail_from, self._settings.console_url
                     box.send(as_mail(digest, self._company.company, where, sender, address), address)
                 except SorbusError as error:
                     why, may_go_later = str(error), isinstance(error, TransientError)
+                    is_refused = not may_go_later
                     if due is not None:
                         self._state.run(_statement("release"), {"address": address, "due": due})
-                found.append(Sent(address, digest, why, may_go_later))
+                found.append(Sent(address, digest, why, may_go_later, is_refused))
         return found
 
 
@@ -107,6 +112,8 @@ class DailyDelivery:
         self._timing = parse_schedule(f"daily at {at}")
         self._clock = clock or (lambda: datetime.now(UTC))
         self._done: datetime | None = None
+        self.unsent = ""
+        """Why the last digest that was due didn't reach somebody; empty if it did."""
 
     def after(self, measured: Measurement) -> None:
         """Sends what is due; what can't be sent is logged, and tried again after the next measurement."""
@@ -118,14 +125,17 @@ class DailyDelivery:
             sent = self._delivery.send(self._delivery.gather(measured, due - DAY, now), due)
         except TransientError as error:
             tried_until = (due + LATEST).isoformat()
+            self.unsent = str(error)
             _log.warning("the digest can't be sent now", extra={"reason": str(error), "tried_until": tried_until})
             return
         except SorbusError as error:
-            self._done = due
+            self._done, self.unsent = due, str(error)
             _log.error(
                 "the digest can't be sent; next attempt at the next scheduled time", extra={"reason": str(error)}
             )
             return
+        failed = [f"to {one.address}: {one.why}" for one in sent if one.may_go_later or one.is_refused]
+        self.unsent = "; ".join(failed)
         for one in sent:
             if one.may_go_later:
                 tried_until = (due + LATEST).isoformat()

@@ -103,7 +103,7 @@ def watch_command(
     from sorbus.errors import TransientError
     from sorbus.ops.decisions.registry import DECISION_KINDS
     from sorbus.ops.monitoring.build_monitor import open_watch
-    from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector
+    from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector, show_unsent
     from sorbus.ops.monitoring.problems import Problem
     from sorbus.settings import Settings
     from sorbus.telemetry.process import running
@@ -129,6 +129,7 @@ def watch_command(
                         process.health.ready()
                         if daily is not None:
                             daily.after(measured)
+                            show_unsent(daily.unsent)
                         for work in recurring:
                             work()
                     except TransientError as error:

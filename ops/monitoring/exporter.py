@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from prometheus_client import Counter, Metric
+from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -23,6 +23,7 @@ FRESH = 60.0
 
 _LONGEST_LABEL = 400
 FAILURES = Counter("sorbus_watch_failures", "Measurements that failed.")
+_UNSENT = Gauge("sorbus_digest_unsent", "1 while the digest that was due last hasn't reached somebody.", ["why"])
 
 _OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
     ("sorbus_flow_lag_records", "Events that wait for the flow's target.", lambda flow: flow.lag_records),
@@ -35,6 +36,13 @@ _OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
         lambda flow: flow.patience,
     ),
 )
+
+
+def show_unsent(why: str) -> None:
+    """Why the digest hasn't reached somebody; nothing if it has."""
+    _UNSENT.clear()
+    if why:
+        _UNSENT.labels(why[:_LONGEST_LABEL]).set(1)
 
 
 class WatchCollector(Collector):

@@ -40,6 +40,7 @@ DASHBOARD = OPS / "grafana" / "dashboards" / "sorbus.json"
 GRAFANA_RULES = OPS / "grafana" / "provisioning" / "alerting" / "rules.yml"
 OF_NO_SYSTEM = {
     "SorbusDependencyUnreachable",
+    "SorbusDigestNotSent",
     "SorbusProcessDown",
     "SorbusProcessRestarts",
     "SorbusProcessUnmapped",

@@ -325,6 +325,29 @@ def test_a_mail_server_that_is_away_is_tried_again(state: State, settings: Setti
     assert len(postbox.to("finance@example.com")) == 1
 
 
+def test_a_digest_that_does_not_arrive_is_known_until_one_does(
+    state: State, settings: Settings, postbox: Postbox
+) -> None:
+    """No mail looks like no news."""
+    now = NOW
+    away = settings.model_copy(update={"mail_server": "127.0.0.1:1"})
+    daily = DailyDelivery(DigestDelivery(COMPANY, away, state), "08:00", clock=lambda: now)
+    daily.after(FACTS.measured)
+    assert "the mail server 127.0.0.1:1: " in daily.unsent
+    now = NOW + LATEST + timedelta(hours=1)
+    daily.after(FACTS.measured)
+    assert daily.unsent, "also when it is no longer tried"
+    now = NOW + DAY
+    daily = DailyDelivery(DigestDelivery(COMPANY, settings, state), "08:00", clock=lambda: now)
+    postbox.refuses = True
+    daily.after(FACTS.measured)
+    assert "to finance@example.com: " in daily.unsent
+    assert "550 nobody of that name lives here" in daily.unsent
+    now, postbox.refuses = NOW + 2 * DAY, False
+    daily.after(FACTS.measured)
+    assert daily.unsent == ""
+
+
 @pytest.mark.parametrize("answer", ["450 greylisted, come again later", "421 too busy", ""])
 def test_a_mail_that_the_server_takes_later_goes_later(
     state: State, settings: Settings, postbox: Postbox, answer: str
