@@ -7,6 +7,7 @@ session resumes at the last committed position: one way to recover, which a rest
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from sorbus.bus.publisher import Publisher
@@ -25,6 +26,9 @@ from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
 from sorbus.telemetry.stop import Stop
+
+_STEADY = 30.0
+"""Seconds of reading after which a fault is a new one."""
 
 
 class ProduceLoop:
@@ -51,6 +55,9 @@ class ProduceLoop:
         self._hot = HotRecords(system.name, health, metrics)
         self._requests = RereadRequests(settings, self._topics.names, system.name)
         self._backoff = retry_backoff()
+        self._session: CaptureSession | None = None
+        self._failed_at: datetime | None = None
+        """When the first session failed since one last read for a while."""
         health.report("kafka", f"Kafka has not answered yet at {settings.kafka}")
 
     def run(self) -> None:
@@ -62,9 +69,17 @@ class ProduceLoop:
                 try:
                     self._capture(reachable)
                 except TransientError as error:
-                    pause.after(error, self._backoff)
+                    pause.after(error, self._backoff, since=self._fails_since())
         finally:
             self._requests.close()
+
+    def _fails_since(self) -> datetime:
+        """A session that could connect, and then fails as the last one did, has changed nothing."""
+        has_worked = self._session is not None and self._session.seconds_of_reading() >= _STEADY
+        self._session = None
+        if self._failed_at is None or has_worked:
+            self._failed_at = datetime.now(UTC)
+        return self._failed_at
 
     def _capture(self, reachable: Reachable) -> None:
         """From connecting to the first fault or the stop. What is published makes the next pause short again."""
@@ -75,7 +90,7 @@ class ProduceLoop:
             reachable=reachable,
         )
         self._health.report("kafka", None)
-        session = CaptureSession(
+        self._session = session = CaptureSession(
             self._make(),
             publisher,
             self._system,
@@ -90,6 +105,7 @@ class ProduceLoop:
             progress=self._progress,
             published=self._backoff.reset,
             history=self._history,
+            is_retry=self._failed_at is not None,
         )
         try:
             session.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime
 
 from sorbus.backoff import Backoff
 from sorbus.errors import PartialOutage, TransientError
@@ -28,10 +29,10 @@ class RetryPause:
     def __init__(self, health: Health, metrics: ProducerMetrics, stop: Stop) -> None:
         self._health, self._metrics, self._stop = health, metrics, stop
 
-    def after(self, error: TransientError, backoff: Backoff) -> None:
-        """Waits before the next attempt."""
+    def after(self, error: TransientError, backoff: Backoff, since: datetime | None = None) -> None:
+        """Waits before the next attempt. `since`: when attempts began to fail; now, where nothing is said."""
         delay = backoff.next(error.retry_after)
-        self._failed(error)
+        self._failed(error, since)
         _log.warning("%s; trying again in %.1f s", error, delay)
         self.wait(delay)
 
@@ -46,6 +47,6 @@ class RetryPause:
         while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, _BEAT_EVERY)):
             self._health.beat()
 
-    def _failed(self, error: TransientError) -> None:
+    def _failed(self, error: TransientError, since: datetime | None = None) -> None:
         self._metrics.retried()
-        self._health.ready(str(error), dependency=error.dependency)
+        self._health.ready(str(error), dependency=error.dependency, since=since)

@@ -54,7 +54,12 @@ class CaptureSession:
         progress: Progress | None,
         published: Callable[[], None],
         history: HistoryRecorder = NO_HISTORY,
+        is_retry: bool = False,
     ) -> None:
+        """`is_retry`: the last one failed, and so this one is ready once it has read."""
+        self._is_retry = is_retry
+        self._worked = (0.0, 0.0)
+        """From when to when each reading was published; zeros before the first."""
         self._producer, self._settings = producer, settings
         self._topics, self._letters, self._hot = topics, letters, hot
         self._health, self._metrics, self._stop = health, metrics, stop
@@ -98,7 +103,8 @@ class CaptureSession:
             for data_type, ids in [*rejected.items(), *self._requests.unanswered(topics.topics)]:
                 producer.reread(data_type, ids)
         self._writer.asked = self._requests.outstanding
-        self._health.ready()
+        if not self._is_retry:
+            self._health.ready()
         _log.info("capturing %s from %s", ", ".join(topics.encoders), system)
 
     def run(self) -> None:
@@ -112,6 +118,11 @@ class CaptureSession:
                 self._writer.check()
             self._measure()
         self._writer.commit()
+
+    def seconds_of_reading(self) -> float:
+        """For how long what was read could be published; 0 where it never could."""
+        first, last = self._worked
+        return last - first
 
     def close(self) -> None:
         """Gives up what is not committed, and disconnects."""
@@ -127,7 +138,8 @@ class CaptureSession:
         except (Unfinished, TransientError) as error:
             self._wait_for(error)
             return
-        self._report_problem()
+        if not self._is_retry:
+            self._report_problem()
         batch = self._inbox.complete(batch)
         if batch is not None:
             if batch.copied is None:
@@ -139,6 +151,14 @@ class CaptureSession:
         if not has_more:
             self._metrics.caught_up()
         self._inbox.poll(wait if batch is None else 0.0)
+        self._note_work()
+
+    def _note_work(self) -> None:
+        now = time.monotonic()
+        self._worked = self._worked[0] or now, now
+        if self._is_retry:
+            self._is_retry = False
+            self._report_problem()
 
     # Asked at each read, and dear: an isinstance of a Protocol looks at all its members.
     @cached_property
@@ -175,7 +195,9 @@ class CaptureSession:
         elif isinstance(error, TransientError):
             self._pause.after(error, self._source_backoff)
         else:
-            if not self._is_poll and str(error) != self._health.waiting():
+            if self._is_poll:
+                self._note_work()
+            elif str(error) != self._health.waiting():
                 self._health.ready(str(error))
                 _log.info("%s: %s", self._topics.system, error)
             self._pause.wait(min(error.retry_after, LONGEST_PAUSE))

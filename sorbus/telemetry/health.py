@@ -64,14 +64,15 @@ class Health:
         """Records that the loop has completed another round."""
         self._beat = self._clock()
 
-    def ready(self, reason: str | None = None, *, dependency: str = "") -> None:
+    def ready(self, reason: str | None = None, *, dependency: str = "", since: datetime | None = None) -> None:
         """Ready for work, or not, with a `reason` in plain words. Blocks by `block` still count.
 
-        `dependency`: what is missing, as in TransientError.
+        `dependency`: what is missing, as in TransientError. `since`: when it began, where that is before now.
         """
         self._missing = dependency
         if reason:
             self.block("", reason)
+            self._since = min(self._since, since or self._since)
         else:
             self.unblock("")
             self.unblock(REFUSED)
