@@ -10,6 +10,8 @@ from sorbus.bus.topic_facts import TopicFacts
 from sorbus.bus.topic_ownership import Owned, lost_of
 from sorbus.ops.monitoring.offsets import Part
 
+_SOON = 0.8
+"""The share of the time for which deletes are kept after which a flow that doesn't read is a finding."""
 _PAGE = " (docs/runbooks/topic-lost.md)"
 
 
@@ -62,6 +64,32 @@ def lost_words(
                 found.append(
                     f"{flow}: {said}: its target lacks changes; `on_lost_events: reread` in the map reads all again"
                     f"{_PAGE}"
+                )
+                break
+    return found
+
+
+def soon_lost_words(
+    facts: Mapping[str, TopicFacts],
+    places: Mapping[str, Mapping[Part, CommittedPosition]],
+    kept: Mapping[str, float],
+    now: float,
+) -> list[str]:
+    """Flows that are paused or stopped, and will have lost deletes if they stay so; arguments as for `lost_words`."""
+    found = []
+    for flow, committed in places.items():
+        for (topic, partition), place in sorted(committed.items()):
+            if (
+                topic not in facts
+                or partition >= len(facts[topic].ends)
+                or place.offset >= facts[topic].ends[partition]
+            ):
+                continue
+            away, longest = now - place.at, kept.get(topic)
+            if longest is not None and place.at and _SOON * longest < away <= longest:
+                found.append(
+                    f"{flow}: {topic} was not read for {away / 86400:.1f} days, and keeps deletes for"
+                    f" {longest / 86400:.1f} days: let it deliver before, or its target will lack changes{_PAGE}"
                 )
                 break
     return found

@@ -32,7 +32,7 @@ from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
 from sorbus.ops.monitoring.escalation import Escalation, Escalations
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
-from sorbus.ops.monitoring.lost_events import left_words, lost_words, without_offsets
+from sorbus.ops.monitoring.lost_events import left_words, lost_words, soon_lost_words, without_offsets
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of, unmapped
 from sorbus.ops.monitoring.slot_lags import SlotLags
@@ -278,7 +278,8 @@ class Watch:
         ended = ended_consumers(reports, now)
         is_long = any(place.at and now - place.at > _LONG for found in places.values() for place in found.values())
         kept = deletes_kept(self._admin, facts) if is_long else {}
-        return [*left, *lost_words(topics, facts, places, kept), *without_offsets(read, facts, places, ended)]
+        soon = soon_lost_words(facts, places, kept, now)
+        return [*left, *lost_words(topics, facts, places, kept), *soon, *without_offsets(read, facts, places, ended)]
 
     def _read_left(self) -> dict[str, Owned]:
         """Data type -> its topic as its owner's producer left it, where it ever ran."""

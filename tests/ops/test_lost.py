@@ -11,7 +11,7 @@ from sorbus.bus.positions import position_message
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.bus.topic_ownership import TOPICS_KEY, Owned
 from sorbus.ops.monitoring.build_monitor import open_watch
-from sorbus.ops.monitoring.lost_events import lost_words
+from sorbus.ops.monitoring.lost_events import lost_words, soon_lost_words
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.line import FLOW, Line, eventually, named
 from tests.consumers.plugin import line, make_line
@@ -20,7 +20,7 @@ from tests.topics import set_topic
 
 __all__ = ["line", "make_line"]
 
-TOPIC = "t.order"
+TOPIC, NOW, DAY = "t.order", 1_700_000_000.0, 86_400.0
 FACTS = {TOPIC: TopicFacts("new", (10, 0), (30, 5))}
 
 
@@ -38,6 +38,18 @@ def test_unread_events_that_are_gone_are_said(place: CommittedPosition, words: s
     said = lost_words({"order": TOPIC}, FACTS, {"order-to-books": {(TOPIC, 0): place}})
     assert bool(said) == (words is not None)
     assert all(words in one and one.startswith("order-to-books: ") for one in said if words)
+
+
+@pytest.mark.parametrize(
+    ("days", "offset", "is_said"), [(23, 12, False), (25, 12, True), (29.9, 12, True), (25, 30, False), (31, 12, False)]
+)
+def test_a_flow_that_is_paused_and_forgotten_is_said_before_it_loses_deletes(
+    days: float, offset: int, is_said: bool
+) -> None:
+    """Its lag alarms nobody; one that has read everything loses nothing, and what is lost already is said elsewhere."""
+    place = CommittedPosition(offset, "new", NOW - days * DAY)
+    said = soon_lost_words(FACTS, {"order-to-books": {(TOPIC, 0): place}}, {TOPIC: 30 * DAY}, NOW)
+    assert [one.startswith("order-to-books: t.order was not read for ") for one in said] == [True] * is_said
 
 
 def test_a_flow_that_was_away_for_longer_than_deletes_are_kept_is_said(line: Line) -> None:
