@@ -159,13 +159,16 @@ class GroupMember:
         self._committed_at = now
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = self._assignment()
-        mine = {at: offset for at, offset in self._offsets.items() if at in assigned}
-        self._offsets = {at: offset for at, offset in mine.items() if self._is_early(at, offset)}
-        offsets = [
-            self._positions.stamped(at, offset, self._written.pop(at))
-            for at, offset in mine.items()
-            if at not in self._offsets
-        ]
+        stamped = {
+            at: self._positions.stamped(at, offset, self._written[at])
+            for at, offset in self._offsets.items()
+            if at in assigned
+        }
+        self._offsets = {
+            at: offset for at, offset in self._offsets.items() if at in stamped and self._is_early(at, offset)
+        }
+        self._written = {at: self._written[at] for at in self._offsets}
+        offsets = [part for at, part in stamped.items() if at not in self._offsets]
         if not offsets:
             return
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from functools import partial
 
 from sorbus.abilities import Progress
@@ -20,7 +21,7 @@ from sorbus.telemetry.health import Health
 
 _NOTE_EVERY, _SHARE = 0.1, 0.02
 """Seconds between two notes, and how much of its time a flow may spend on them: a target may be far away."""
-_NOTE = "restored"
+_NOTE, _TOLD_FOR = "restored", 86_400.0
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +36,8 @@ class TargetProgress:
         """Partition -> what the target has of it, where that is less than was delivered."""
         self._missing: dict[int, int] = {}
         """Partition -> up to where the target had come before it was found in an earlier state."""
+        self._told: tuple[str, float] | None = None
+        """What is said of that, and until when (monotonic seconds)."""
         self._next_at = 0.0
         target.on_opened, member.before_waiting = self._opened, partial(self.note, at_once=True)
 
@@ -54,8 +57,8 @@ class TargetProgress:
         if began < self._next_at and not at_once:
             return
         noted, reached = self._member.noted(), self._member.reached()
-        if self._missing:
-            self._catch_up(reached)
+        if self._told is not None:
+            self._catch_up(reached, self._told)
         moved = {
             number: offset
             for number, offset in reached.items()
@@ -68,10 +71,11 @@ class TargetProgress:
 
     def _opened(self) -> None:
         """It may be in another state than before: looked at before anything is delivered to it."""
-        self._checked.clear()
-        self._compare()
+        before, self._checked = self._checked, set()
+        self._compare(before)
 
-    def _compare(self) -> None:
+    def _compare(self, delivered: Collection[int] = ()) -> None:
+        """`delivered`: partitions of which this process has delivered all up to where they were read, noted or not."""
         reached, topic = self._member.reached(), self._topic
         self._checked &= reached.keys()
         unchecked = reached.keys() - self._checked
@@ -88,9 +92,7 @@ class TargetProgress:
             if is_earlier:
                 self._tell(number, noted[number], has)
                 self._back[number] = has
-            elif (
-                has is not None and has.offset < reached[number]
-            ):  # delivered, and not noted yet: it may have lost that
+            elif has is not None and has.offset < reached[number] and number in delivered:
                 self._back[number] = has._replace(noted_at=0.0)
         self._checked |= unchecked
 
@@ -100,20 +102,31 @@ class TargetProgress:
         return f"{self._member.events} {self._member.events_id}" if self._member.events_id else ""
 
     def _tell(self, number: int, had: int, has: Progress | None) -> None:
-        since = "the beginning" if has is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(has.noted_at))
-        said = (
-            "the target is in an earlier state than before (it was restored or made again, or a standby that lagged was"
-            f" promoted): events since {since} are delivered again"
+        since = "the beginning" if has is None else _utc(has.noted_at)
+        found = (
+            f"the target was found in an earlier state at {_utc(time.time())} (it was restored, made again or a standby"
+            f" that lagged): events since {since}"
         )
         where = f"{self._member.events} (partition {number})"
+        has_offset = 0 if has is None else has.offset
         _log.warning(
-            "flow %s: %s: of %s it had %d, and has %d", self._flow, said, where, had, 0 if has is None else has.offset
+            "flow %s: %s are delivered again: of %s it had %d, and has %d", self._flow, found, where, had, has_offset
         )
-        self._health.note(_NOTE, said)
+        self._health.note(_NOTE, f"{found} are delivered again")
         self._missing[number] = max(had, self._missing.get(number, 0))
+        self._told = found, time.monotonic() + _TOLD_FOR
 
-    def _catch_up(self, reached: dict[int, int]) -> None:
+    def _catch_up(self, reached: dict[int, int], told: tuple[str, float]) -> None:
+        found, until = told
+        lacked = bool(self._missing)
         self._missing = {number: had for number, had in self._missing.items() if reached.get(number, had) < had}
-        if not self._missing:
-            _log.info("flow %s: the target has again what it had", self._flow)
+        if lacked and not self._missing:
+            _log.warning("flow %s: %s have been delivered again", self._flow, found)
+            self._health.note(_NOTE, f"{found} have been delivered again")
+        if time.monotonic() > until:
             self._health.note(_NOTE, None)
+            self._told = None
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

@@ -27,16 +27,22 @@ def read_progress(target: OpenTarget, topic: str) -> dict[int, Progress]:
 
 
 def write_progress(target: OpenTarget, topic: str, offsets: Mapping[int, int]) -> None:
-    """Notes these offsets, by partition; higher ones stay. psycopg.Error."""
-    statement = sql.SQL(
-        "insert into {} as a (relation, id, version) values (%s, %s, %s), (%s, %s, %s)"
-        " on conflict (relation, id) do update set version = greatest(a.version, excluded.version)"
-    ).format(target.applied)
+    """Notes these offsets, by partition; higher ones stay. One round trip. psycopg.Error."""
     key, now = _key(target, topic), int(time.time())
-    with target.session.transaction():
-        for number, offset in sorted(offsets.items()):
-            id = f"{key}{number}"
-            target.session.execute(statement, (RELATION, id, offset, WHEN, id, now))
+    values: list[object] = []
+    for number, offset in sorted(offsets.items()):
+        values += [RELATION, f"{key}{number}", offset, WHEN, f"{key}{number}", now]
+    statement = sql.SQL(
+        "insert into {} as a (relation, id, version) values {}"
+        " on conflict (relation, id) do update set version = greatest(a.version, excluded.version)"
+    ).format(target.applied, sql.SQL(", ").join([sql.SQL("(%s, %s, %s)")] * (2 * len(offsets))))
+    session = target.session
+    session.autocommit = True
+    try:
+        session.execute(statement, values)
+    finally:
+        if not session.closed:
+            session.autocommit = False
 
 
 def _key(target: OpenTarget, topic: str) -> str:

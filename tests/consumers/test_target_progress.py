@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from sorbus.bus.kafka import admin
+from sorbus.bus.topic_facts import topic_facts
 from sorbus.consumers.postgres.progress import RELATION, WHEN
 from tests.consumers.gadgets import gadget, opened
 from tests.consumers.line import Line, eventually
@@ -48,6 +50,12 @@ def forget_noted(line: Line) -> None:
         return offset
 
     commit(line, change)
+
+
+def ends_of(line: Line) -> list[int]:
+    """Where each partition ends."""
+    facts = topic_facts(admin(line.settings), [line.topic])
+    return list(facts[line.topic].ends)
 
 
 def back_up(line: Line) -> None:
@@ -93,8 +101,8 @@ def test_what_was_delivered_since_a_backup_is_delivered_again(
     befall(line)
     with caplog.at_level(logging.WARNING), line.consuming() as running:
         line.until(LATER)
-        eventually(lambda: not running.health.notes(), "the end of the note that it is restored")
-    assert "the target is in an earlier state than before" in caplog.text
+        eventually(lambda: "have been delivered again" in running.health.notes()["restored"], "a note of that")
+    assert "the target was found in an earlier state" in caplog.text
     assert all_noted(line)
 
 
@@ -139,6 +147,24 @@ def test_a_flow_that_noted_nothing_yet_goes_on_where_it_was(line: Line, caplog: 
         eventually(lambda: all_noted(line), "a note of all")
     assert "earlier state" not in caplog.text
     assert line.rows()["3"] == "by hand", "it was delivered again"
+
+
+def test_what_a_person_has_the_group_skip_is_not_delivered(line: Line) -> None:
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+    publish(line, 2, IDS, "skipped")
+    ends = ends_of(line)
+
+    def skip(offset: int, metadata: dict[str, object]) -> int:
+        metadata.clear()
+        return ends.pop(0)
+
+    commit(line, skip)
+    with line.consuming():
+        publish(line, 3, range(1), "v3")
+        line.until({"0": "v3", **{str(id): "v1" for id in range(1, 12)}})
+        eventually(lambda: all_noted(line), "a note of all")
 
 
 def test_a_backup_that_is_older_than_deletes_are_kept_is_said(line: Line) -> None:
