@@ -40,8 +40,15 @@ _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "log_min_messages": "warning",
 }
-# A test makes a database or two: autovacuum would start a process every tenth of a second to look at one of them.
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
+# A test makes a database or two: autovacuum would start a process every tenth of a second to look at one of them. Its
+# slots may stay.
+_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum_naptime": "1h",
+    "max_replication_slots": "400",
+}
 
 # Capabilities by bit (linux/capability.h), the smaller one first: read and search any folder, or pass any check.
 _CAPABILITIES = {2: "dac_read_search", 1: "dac_override"}
