@@ -193,13 +193,19 @@ def put_back(dsn: str, name: str) -> None:
         session.execute(rename.format(sql.Identifier(name), sql.Identifier(database)))
 
 
-@pytest.mark.slow
-def test_a_target_that_was_restored_is_brought_up_to_date(company: Company) -> None:
+@pytest.mark.parametrize("is_stopped", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_target_that_was_restored_is_brought_up_to_date(company: Company, *, is_stopped: bool) -> None:
     copied(company.books_dsn, f"backup_{company.prefix}")
     company.change("since the backup")
     company.until_equal()
-    company.stop("consume")
+    if is_stopped:
+        company.stop("consume")
     put_back(company.books_dsn, f"backup_{company.prefix}")
+    if is_stopped:
+        company.start("consume", FLOW)
+    company.until_equal()  # by itself
+    said = "was found in an earlier state"
+    eventually(lambda: said in company.said("status"), f"that sorbus status says: the target {said}")
     company.follow("target-restored")
 
 
