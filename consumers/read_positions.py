@@ -19,10 +19,11 @@ from sorbus.abilities import Progress
 from sorbus.bus.committed import REMOVED, CommittedPosition, forgotten_since, lost_since, read_until
 from sorbus.bus.kafka import Partition, kafka_errors
 from sorbus.bus.read_times import ReadTime
-from sorbus.bus.topic_facts import recent_topic_ids, topic_facts
+from sorbus.bus.topic_facts import first_written, recent_topic_ids, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
 from sorbus.calendar_limits import moment_of
 from sorbus.errors import LostPosition
+from sorbus.history.read import LastDelivery
 
 _TIMEOUT = 10.0
 _COMPARE_EVERY = 10.0
@@ -40,11 +41,11 @@ class ReadPositions:
         flow: str,
         events: str,
         read_time: ReadTime,
-        last_delivery: Callable[[], float | None],
+        last_delivery: Callable[[], LastDelivery | None],
         *,
         rereads: bool,
     ) -> None:
-        """`last_delivery`: when it was, by what isn't in Kafka (seconds since 1970); None: never that is known.
+        """`last_delivery`: when it was, by what isn't in Kafka; None: never that is known.
         `rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition.
         """
         self._admin, self._flow, self._events, self._rereads = admin, flow, events, rereads
@@ -174,18 +175,25 @@ class ReadPositions:
                     away = max(0.0, time.time() - place.at)
             elif topic == self._events and number == 0:
                 _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
-                if why := self._forgotten(self._kept.get(topic)):
+                if why := self._forgotten(topic, len(facts[topic].ends)):
                     self._lost(partition, why)
             self._moved[partition] = place.offset if place else 0, time.monotonic() - away
             del self._unchecked[partition]
         return again
 
-    def _forgotten(self, kept: float | None) -> str | None:
-        """Why deletes may be lost, where there is no offset."""
-        last = self._read_time.last()
+    def _forgotten(self, topic: str, partitions: int) -> str | None:
+        """Why deletes may be lost, where there is no offset.
+
+        A topic that holds what was written before the flow delivered last is the one that it read: then it ended before
+        its first offset was committed, or somebody deleted its group.
+        """
+        last, kept = self._read_time.last(), self._kept.get(topic)
         if last is not None or (delivered := self._last_delivery()) is None:
             return forgotten_since(last, kept)
-        until = f"{moment_of(1e6 * delivered).astimezone():%Y-%m-%d %H:%M %Z}"
+        written = first_written(self._admin, topic, partitions)
+        if written is not None and written < delivered.began:
+            return forgotten_since(delivered.began, kept)
+        until = f"{moment_of(1e6 * delivered.ended).astimezone():%Y-%m-%d %H:%M %Z}"
         return (
             f"{{}} is another one: Kafka knows nothing of this flow, which delivered until {until}, so it was emptied,"
             " or is another cluster; what wasn't delivered by then may be lost"

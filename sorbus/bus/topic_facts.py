@@ -21,6 +21,7 @@ _FORGOTTEN = 60.0
 """Seconds after which topics that were asked about together are no longer asked about together."""
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_DATED: OffsetSpec = OffsetSpec.for_timestamp(0)
 _UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART}
 _UNLISTED = {
     *_UNKNOWN,
@@ -136,3 +137,15 @@ def _offsets(admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec)
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise _GoneError(f"{doing}: {error.args[0].str()}") from error
             raise
+
+
+def first_written(admin: AdminClient, topic: str, partitions: int) -> float | None:
+    """When the oldest message was written that a topic holds first in a partition, in seconds since 1970; None: it
+    holds none. AuthError, TransientError.
+    """
+    with kafka_errors(f"asking what {topic} holds first"):
+        parts = {TopicPartition(topic, number): _DATED for number in range(partitions)}
+        asked = admin.list_offsets(parts, request_timeout=_TIMEOUT)
+        wait(asked.values(), _TIMEOUT)
+        found = [future.result(0) for future in asked.values()]
+    return min((one.timestamp / 1000 for one in found if one.offset >= 0), default=None)

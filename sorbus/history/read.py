@@ -78,14 +78,21 @@ def read_hours(state: State, since: float) -> dict[Series, dict[int, int]]:
     return found
 
 
-def last_delivery(topic_prefix: str, flow: str, data_type: str) -> float | None:
-    """Until when a flow has delivered (seconds since 1970); None: never that is known, or nothing can be asked."""
+class LastDelivery(NamedTuple):
+    """The last minute or so in which a flow has delivered, in seconds since 1970."""
+
+    began: float
+    ended: float
+
+
+def last_delivery(topic_prefix: str, flow: str, data_type: str) -> LastDelivery | None:
+    """When a flow has delivered last; None: never that is known, or nothing can be asked."""
     if not has_state(Settings()):
         return None
     try:
-        ((at,),) = State.of(topic_prefix).run(_LAST_DELIVERY, {"flow": flow, "data_type": data_type})
+        rows = State.of(topic_prefix).run(_LAST_DELIVERY, {"flow": flow, "data_type": data_type})
     except SorbusError as error:
         if not is_not_made(error):
             _log.warning("whether flow %s has delivered before can't be asked: %s", flow, error)
         return None
-    return cast("float | None", at)
+    return next((LastDelivery(*cast("tuple[float, float]", row)) for row in rows), None)

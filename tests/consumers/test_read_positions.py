@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sorbus.bus import committed as committed_offsets
@@ -18,6 +18,7 @@ from sorbus.bus.read_times import ReadTime
 from sorbus.bus.topic_settings import settings_of
 from sorbus.consumers import group_member, read_positions
 from sorbus.errors import LostPosition
+from sorbus.history.read import LastDelivery
 from sorbus.map.load import load_map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.gadgets import gadget
@@ -371,11 +372,28 @@ def test_a_flow_that_kafka_knows_nothing_of_has_lost_what_it_had_not_read(
 ) -> None:
     """Kafka was emptied; that it has delivered before is known by the history."""
     line.publish(gadgets(range(9), 1))
-    monkeypatch.setattr(group_member, "last_delivery", lambda *_: 1_800_000_000.0)
-    assert "Kafka knows nothing of this flow, which delivered until 2027-01-15" in str(stopped(line))
+    monkeypatch.setattr(group_member, "last_delivery", lambda *_: LastDelivery(1_699_999_940.0, 1_700_000_000.0))
+    assert "Kafka knows nothing of this flow, which delivered until 2023-11-14" in str(stopped(line))
     reread(line)
     with line.consuming():
         line.until({str(id): "v1" for id in range(9)})
+
+
+def test_a_flow_that_ended_before_its_first_offset_was_committed_begins_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history says that it has delivered; the topic still holds what it read then, so nothing was lost."""
+    line.publish(gadgets(range(9), 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_member.GroupMember, "commit", lambda *_, **__: None)
+        with line.consuming():
+            line.until({str(id): "v1" for id in range(9)})
+    assert {offset for offset, _ in committed(line).values()} == {OFFSET_INVALID}
+    now = time.time()
+    monkeypatch.setattr(group_member, "last_delivery", lambda *_: LastDelivery(now, now + 60))
+    line.publish(gadgets(range(9), 2))
+    with line.consuming():
+        line.until({str(id): "v2" for id in range(9)})
 
 
 def test_when_a_flow_read_last_is_kept_where_nothing_is_deleted_by_time(line: Line) -> None:

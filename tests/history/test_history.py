@@ -60,7 +60,7 @@ def test_until_when_a_flow_has_delivered_is_known_without_kafka(state: State, mo
     assert last_delivery("", "f", "t") is None
     run = RunName("r", "delivery", "f", "here", 1000.0)
     HistoryStore(state).put(run, [HistoryWindow("t", 1000.0, 1060.0, {"skipped": 1})], 1060.0, is_over=True)
-    assert last_delivery("", "f", "t") == 1060.0
+    assert last_delivery("", "f", "t") == (1000.0, 1060.0)
     assert last_delivery("", "f", "other") is None
 
 
