@@ -16,6 +16,8 @@ from sorbus.postgres.connection import Connection
 _HERE = files("sorbus.consumers.postgres")
 _OWN_NUMBERS = (_HERE / "own_numbers.sql").read_text()
 _PARENTS = (_HERE / "parents.sql").read_text()
+_NUMBERS = (20, 21, 23, 1700)
+"""The types whose values may be another system's numbers: integers and decimals."""
 
 
 def other_ids(
@@ -59,15 +61,17 @@ def _takes_owners_ids(flow: BoundFlow, options: PostgresTarget) -> bool:
 
 
 def _has_rows_of_others(session: Connection, key: str, root: Table, applied: sql.Identifier) -> bool:
+    if root.columns[key].base not in _NUMBERS:
+        return False
     numbered = session.execute(_OWN_NUMBERS, {"table": root.oid, "key": key}).fetchone()
     if not numbered or not numbered[0]:
         return False
-    if VERSION_COLUMN in root.columns:
-        delivered = sql.SQL("select from {} where {} is not null").format(
+    delivered = sql.SQL("exists (select from {} where relation = {})").format(applied, sql.Literal(root.name))
+    if VERSION_COLUMN in root.columns:  # then only deleted records are noted beside it
+        ours = sql.SQL("exists (select from {} where {} is not null)").format(
             root.identifier, sql.Identifier(VERSION_COLUMN)
         )
-    else:
-        delivered = sql.SQL("select from {} where relation = {}").format(applied, sql.Literal(root.name))
-    statement = sql.SQL("select exists (select from {}) and not exists ({})").format(root.identifier, delivered)
+        delivered = sql.SQL("({} or {})").format(delivered, ours)
+    statement = sql.SQL("select exists (select from {}) and not {}").format(root.identifier, delivered)
     row = session.execute(statement).fetchone()
     return bool(row and row[0])
