@@ -255,8 +255,14 @@ def _all_read(answer: Answer, pagination: Pagination, read: int) -> bool:
 
 _TOTALS = ("total", "count", "total_count", "totalCount", "total_items", "totalItems", "total_results")
 _PAGES = ("pages", "total_pages", "totalPages", "last_page", "lastPage", "page_count", "pageCount")
-_MORE = ("has_more", "hasMore", "has_next", "hasNext", "next_page", "next")
-_AROUND = ("meta", "pagination", "paging", "page_info", "pageInfo", "links")
+_MORE = (
+    *("has_more", "hasMore", "has_next", "hasNext", "hasNextPage", "more_records", "next_page", "next"),
+    *("nextPageToken", "next_page_token", "nextRecordsUrl", "nextLink", "odata.nextLink", "@odata.nextLink"),
+)
+_AROUND = ("meta", "pagination", "paging", "page_info", "pageInfo", "info", "links")
+_NO = ("", "false", "no", "null", "none", "0")
+_DEEP = 4
+"""How many objects around a list are looked at."""
 _SIZES = ("limit", "per_page", "perPage", "page_size", "pageSize", "size", "count", "max_results", "maxResults", "top")
 
 
@@ -272,7 +278,7 @@ def shows_all(call: Call, answer: Answer, records: Sequence[Record], at: str) ->
             return False
         if any(_is_above(place.get(name), 1) for name in _PAGES):
             return False
-        if any(place.get(name) not in (None, False, "", 0, [], {}) for name in _MORE):
+        if any(_is_said(place.get(name)) for name in _MORE):
             return False
     if parse_links(header(answer.headers, "link")).get("next"):
         return False
@@ -285,15 +291,33 @@ def _around(body: Json, at: str) -> Iterator[Mapping[str, Json]]:
     """The objects in which an answer may speak of its list: its top, what holds the records, and those beside."""
     if not isinstance(body, Mapping):
         return
-    listed = read_path(body, at)
-    inside = [one for one in body.values() if isinstance(one, Mapping)]
-    for holder in (body, *(one for one in inside if any(inner is listed for inner in one.values()))):
+    for holder in _holders(body, read_path(body, at), _DEEP) or (body,):
         yield holder
         yield from (inner for name in _AROUND if isinstance(inner := holder.get(name), Mapping))
 
 
+def _holders(body: Mapping[str, Json], listed: Json, deep: int) -> tuple[Mapping[str, Json], ...]:
+    """The objects from the answer down to the one that holds the list; none where it isn't found."""
+    if any(one is listed for one in body.values()):
+        return (body,)
+    inside = (one for one in body.values() if deep and isinstance(one, Mapping))
+    found = next((found for one in inside if (found := _holders(one, listed, deep - 1))), ())
+    return (body, *found) if found else ()
+
+
+def _is_said(found: Json) -> bool:
+    """Whether a flag, or the place of the next page, says that there is one."""
+    if isinstance(found, Mapping):  # {"href": null}
+        return any(map(_is_said, found.values()))
+    return found.lower() not in _NO if isinstance(found, str) else bool(found)
+
+
 def _is_above(found: Json, least: int) -> bool:
-    return isinstance(found, int | Decimal) and not isinstance(found, bool) and found > least
+    """Whether it is a count, and higher; 1250.50 is an amount."""
+    if isinstance(found, str):
+        return found.isascii() and found.isdecimal() and int(found[:18]) > least
+    is_count = isinstance(found, int) or (isinstance(found, Decimal) and found == found.to_integral_value())
+    return is_count and not isinstance(found, bool) and found > least
 
 
 def total_of(answer: Answer, pagination: Pagination) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -118,6 +119,23 @@ ASKED = Call("GET", "/records")
         (ASKED, {"data": TWO, "links": {"next": None}, "has_more": False}, "data", True),
         (ASKED, {"data": TWO, "of the company": {"total": 80}}, "data", True),
         (ASKED, {'a.b': TWO, "hasNext": True}, '["a.b"]', False),
+        (ASKED, {"data": TWO, "total": Decimal("1250.50")}, "data", True),
+        (ASKED, {"data": TWO, "total": Decimal("3")}, "data", False),
+        (ASKED, {"data": TWO, "total": "35"}, "data", False),
+        (ASKED, {"data": TWO, "total": "1250.50"}, "data", True),
+        (ASKED, {"data": TWO, "has_more": "false", "next": "null"}, "data", True),
+        (ASKED, {"data": TWO, "has_more": "true"}, "data", False),
+        (ASKED, {"data": TWO, "links": {"next": {"href": None}}}, "data", True),
+        (ASKED, {"data": TWO, "links": {"next": {"href": "/2"}}}, "data", False),
+        (ASKED, {"data": {"all": {"nodes": TWO, "pageInfo": {"hasNextPage": True}}}}, "data.all.nodes", False),
+        (ASKED, {"data": {"all": {"nodes": TWO, "pageInfo": {"hasNextPage": False}}}}, "data.all.nodes", True),
+        (ASKED, {"value": TWO, "@odata.nextLink": "https://x.test/2"}, "value", False),
+        (ASKED, {"records": TWO, "done": False, "nextRecordsUrl": "/query/01g"}, "records", False),
+        (ASKED, {"files": TWO, "nextPageToken": "~!!~"}, "files", False),
+        (ASKED, {"data": TWO, "info": {"more_records": False, "count": 2, "page": 1}}, "data", True),
+        (ASKED, {"data": TWO, "info": {"more_records": True, "count": 2, "page": 1}}, "data", False),
+        (ASKED, {"Contacts": TWO, "pagination": {"pageCount": 1, "itemCount": 2}}, "Contacts", True),
+        (ASKED, {"issues": TWO, "total_count": 2, "offset": 0, "limit": 25}, "issues", True),
         (Call("GET", "/records", {"limit": "2"}), TWO, "", False),
         (Call("GET", "/records", {"limit": "3"}), TWO, "", True),
     ],
