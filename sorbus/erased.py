@@ -1,7 +1,8 @@
 """Records that `sorbus forget` has erased: what topics still hold of them is not delivered again.
 
 A topic keeps superseded states until they are compacted. A replay, a new flow or one that reads its topic again would
-bring them back where a delete leaves a row: `deletes: soft` and `ignore`.
+bring them back where a delete leaves a row: `deletes: soft` and `ignore`. What was written long after an
+erasure is none of them, whatever its version: versions begin again where all of Kafka was lost.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from sorbus.event import open_frame
 from sorbus.state.database import State
 
 _ERASED = b"""
-select id, max((receipt ->> 'version')::bigint) from erasure
+select distinct on (id) id, (receipt ->> 'version')::bigint, extract(epoch from at)::float8 from erasure
 where data_type = %s and receipt ->> 'version' is not null
-group by id
+order by id, at desc
 """
+_CLOCKS = 86_400.0
+"""Seconds by which the clocks of producers may be wrong: what was written later than that was made later."""
 _FRESH = 60.0
 """Seconds: an older message may be of a record that was erased since; how long what was read counts as known."""
 _log = logging.getLogger(__name__)
@@ -34,14 +37,15 @@ class ErasedRecords:
 
     def __init__(self, state: State | None, data_type: str) -> None:
         self._state, self._data_type = state, data_type
-        self._versions: Mapping[bytes, int] = {}
+        self._erased: Mapping[bytes, tuple[int, float]] = {}
+        """Id -> the version that was erased last, and when (seconds since 1970)."""
         self._read_at: float | None = None
 
     def read(self) -> None:
         """Reads which they are. TransientError, AuthError."""
         if self._state is not None:
-            rows = cast("list[tuple[str, int]]", self._state.run(_ERASED, [self._data_type]))
-            self._versions = {id.encode(): version for id, version in rows}
+            rows = cast("list[tuple[str, int, float]]", self._state.run(_ERASED, [self._data_type]))
+            self._erased = {id.encode(): (version, at) for id, version, at in rows}
 
     def without(self, messages: Iterable[Message]) -> list[Message]:
         """The messages but states of erased records, up to the version that was erased. Their deletes stay."""
@@ -60,15 +64,15 @@ class ErasedRecords:
                 self.read()
             except SorbusError as error:
                 _log.warning("records of %s that were erased since are not left out: %s", self._data_type, error)
-        return self.without(messages) if self._versions else messages
+        return self.without(messages) if self._erased else messages
 
     def covers(self, id: bytes, version: int) -> bool:
         """Whether this version of a record is one that was erased."""
-        return version <= self._versions.get(id, version - 1)
+        return id in self._erased and version <= self._erased[id][0]
 
     def _is_erased(self, message: Message) -> bool:
         key, value = bytes_of(message.key()), message.value()
-        if value is None or key not in self._versions:
+        if value is None or key not in self._erased or message.timestamp()[1] / 1000 > self._erased[key][1] + _CLOCKS:
             return False
         try:
             head = open_frame(bytes_of(value))

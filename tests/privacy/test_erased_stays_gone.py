@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 
 from sorbus.bus.kafka import admin
+from sorbus.erased import ErasedRecords
+from sorbus.state.database import State, migrate
+from tests.consumers.gadgets import Writer, gadget
 from tests.privacy.people import People, eventually
 
 FLOW = "person-to-archive"
@@ -60,3 +64,45 @@ def test_an_erased_record_is_not_brought_back(people: People, again: Callable[[P
     people.execute("archive", "update persons set name = 'changed by hand' where id = 'p1'")
     people.sorbus("replay", FLOW)
     assert people.rows("archive", "select name from persons where id = 'p1'") == [("Xanthos",)]
+
+
+ERASED_AT, DAY = 1_800_000_000, 86_400
+
+
+@pytest.mark.parametrize(
+    ("id", "version", "written", "is_left_out"),
+    [
+        ("p1", 7, ERASED_AT - 30 * DAY, True),
+        ("p1", 7, ERASED_AT + DAY // 2, True),  # by a clock that was ahead
+        ("p1", 8, ERASED_AT + 60, False),
+        ("p1", 3, ERASED_AT + 2 * DAY, False),  # versions began again with a new Kafka
+        ("p2", 4, ERASED_AT - 30 * DAY, True),
+        ("p2", 5, ERASED_AT + 60, False),  # erased before, too, when versions were higher
+        ("p3", 1, ERASED_AT - 30 * DAY, False),
+        ("p4", 1, ERASED_AT - 30 * DAY, False),  # it was never seen when it was erased
+    ],
+)
+def test_only_what_was_erased_is_left_out(
+    database: str, unique: str, id: str, version: int, written: int, is_left_out: bool
+) -> None:
+    """A living record that is left out is lost in silence."""
+    state = State(database, unique)
+    migrate(state)
+    with psycopg.connect(database, autocommit=True) as owner:
+        for erased, receipt, at in (
+            ("p1", '{"version": 7}', ERASED_AT),
+            ("p2", '{"version": 9}', ERASED_AT - 9 * DAY),
+            ("p2", '{"version": 4}', ERASED_AT),
+            ("p4", '{"version": null}', ERASED_AT),
+        ):
+            owner.execute(
+                f'insert into "{state.schema}".erasure (at, who, data_type, id, reason, complete, receipt, hash)'
+                " values (to_timestamp(%s), 'Ann', 'gadget', %s, '', true, %s, '')".encode(),
+                (at, erased, receipt),
+            )
+    value, _ = Writer().event(id, version, gadget("x"))
+    message = Message(topic="t", partition=0, offset=0, key=id.encode(), value=value, timestamp=(1, 1000 * written))
+    records = ErasedRecords(state, "gadget")
+    records.read()
+    assert records.without([message]) == ([] if is_left_out else [message])
+    state.close()
