@@ -55,7 +55,7 @@ def _faults(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
         if is_theirs:
             yield DigestItem(f"{one.name}: {one.words}", page)
     noted = [f"{name}: {words}" for (name, kind), words in sorted(measured.notes.items()) if kind in GRAVE]
-    for words in (*measured.lost, *noted):
+    for words in (*measured.lost, *measured.without_offsets, *noted):
         subject = words.partition(": ")[0]
         is_flow = subject in flows
         if recipient.owns_target(subject) if is_flow else recipient.owns_data_type(subject):

@@ -98,11 +98,13 @@ class Measurement:
 
     lost: tuple[str, ...] = ()
     """Topics that aren't there, and flows whose unread events are gone, in words."""
+    without_offsets: tuple[str, ...] = ()
+    """Flows that ran and of which Kafka knows nothing, in words: they read their topic from its beginning."""
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
         found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
-        found += self.lost
+        found += (*self.lost, *self.without_offsets)
         found += [f"{name}: {fault}" for name, faults in sorted(self.standbys.items()) for fault in faults]
         found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind in GRAVE]
         found += [f"{one.flow}: {one.words}" for one in self.escalations]
@@ -192,6 +194,7 @@ class Watch:
             )
             for flow in self._flows
         )
+        lost, begin_again = self._lost(committed, reports)
         measured = Measurement(
             now,
             flows,
@@ -202,7 +205,8 @@ class Watch:
             problems=tuple(problems),
             last_reads=self._last_reads(reports),
             notes=notes_of(reports, now) | unmapped(self._company, reports, now),
-            lost=tuple(self._lost(committed, reports)),
+            lost=tuple(lost),
+            without_offsets=tuple(begin_again),
             standbys=dict(self._slots.standbys) if self._slots else {},
         )
         told = self._state.told
@@ -257,8 +261,8 @@ class Watch:
 
     def _lost(
         self, committed: Mapping[str, Mapping[Part, CommittedPosition]], reports: Sequence[ProcessReport]
-    ) -> list[str]:
-        """Asked for after the offsets, which so can't be ahead of what the topics hold."""
+    ) -> tuple[list[str], list[str]]:
+        """`Measurement.lost`, `without_offsets`: asked for after the offsets, which so can't be ahead of the topics."""
         facts = topic_facts(self._admin, map(self._names.topic, self._data_types))
         places = {
             flow.id: {
@@ -279,7 +283,8 @@ class Watch:
         is_long = any(place.at and now - place.at > _LONG for found in places.values() for place in found.values())
         kept = deletes_kept(self._admin, facts) if is_long else {}
         soon = soon_lost_words(facts, places, kept, now)
-        return [*left, *lost_words(topics, facts, places, kept), *soon, *without_offsets(read, facts, places, ended)]
+        lost = [*left, *lost_words(topics, facts, places, kept), *soon]
+        return lost, without_offsets(read, facts, places, ended)
 
     def _read_left(self) -> dict[str, Owned]:
         """Data type -> its topic as its owner's producer left it, where it ever ran."""

@@ -38,7 +38,7 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "last_reads": dict(measurement.last_reads),
         "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
         "systems": [_budget(budget) for budget in measurement.budgets],
-        "lost": list(measurement.lost),
+        "lost": [*measurement.lost, *measurement.without_offsets],
         "standbys": {system: list(faults) for system, faults in measurement.standbys.items()},
         "volumes": [{**one._asdict(), "words": one.words} for one in measurement.volumes],
         "notes": [

@@ -149,6 +149,17 @@ def test_figures_stay_until_the_next_may_have_come_and_no_longer(every: float, s
     assert "sorbus_flow_lag_seconds{" not in generate_latest(registry).decode()
 
 
+def test_a_flow_that_ended_before_it_delivered_anything_has_lost_nothing() -> None:
+    """As with a wrong password, which has an alert of its own."""
+    registry, collector = CollectorRegistry(), WatchCollector(clock=lambda: MEASURED.at)
+    words = "order-to-books: `sorbus consume order-to-books` has run, and its consumer group has no offsets"
+    seen = replace(MEASURED, without_offsets=(words,))
+    assert words in seen.complaints()
+    collector.show(seen)
+    registry.register(collector)
+    assert 'kind="lost"' not in generate_latest(registry).decode()
+
+
 def test_every_alert_says_how_grave_it_is_what_happened_and_what_to_do() -> None:
     for rule in _rules():
         annotations, labels = rule["annotations"], rule["labels"]
