@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.mysql.options import MysqlTarget
-from sorbus.consumers.mysql.tables import APPLIED, applied_name
+from sorbus.consumers.mysql.tables import APPLIED, applied_name, target_parts
 from sorbus.mysql.catalog import MysqlTable, read_mysql_table
 from sorbus.mysql.connection import Session, session_for
 from sorbus.mysql.discovery import connection_of
@@ -38,14 +38,22 @@ def other_ids(session: Session, flow: BoundFlow, tables: Mapping[str, MysqlTable
                 f" {options.key}: items would be another record's; let its owner make it refer to {options.key}, or"
                 f" leave {part} out of `children:`"
             )
-    key = root.columns.get(options.key)
-    is_numbered = key is not None and "auto_increment" in key.extra.lower()
-    if is_numbered and not options.same_ids and flow.flow.direction == "one-way" and _has_rows(session, root):
+    numbered = next((one.name for one in root.columns.values() if "auto_increment" in one.extra.lower()), None)
+    if options.same_ids or flow.flow.direction != "one-way" or numbered is None:
+        return found
+    if numbered == options.key and _has_rows(session, root):
         found.append(
             f"{root.full_name} numbers its rows itself ({options.key}) and has rows already: the owner's record 5 would"
             " overwrite row 5, whatever that is; name a column that holds the owner's ids with `key:`"
             " (docs/postgres.md, An existing table with rows), or, if equal ids are the same record, write"
             " `same_ids: true` under target:"
+        )
+    elif _is_filled_for_its_name(flow, numbered) and _has_rows(session, root):
+        found.append(
+            f"{root.full_name} numbers its rows itself ({numbered}), and without rows of the mapping sheet each would"
+            f" get its record's id as its number, too: {options.key} alone says which record it is; write in the"
+            f" mapping sheet which fields go into which columns of {root.full_name}, or, if equal ids are the same"
+            " record, `same_ids: true` under target:"
         )
     return found
 
@@ -60,6 +68,11 @@ def plan_other_ids(flow: BoundFlow) -> list[Step]:
         found = other_ids(session, flow, there) if len(there) == len(tables) else []
     parts = (words.partition("; ") for words in found)
     return [Step(flow.system.name, f"flow {flow.flow.id} can't deliver: {what}", fix) for what, _, fix in parts]
+
+
+def _is_filled_for_its_name(flow: BoundFlow, column: str) -> bool:
+    """Whether a column takes the record's id for its name alone."""
+    return column == "id" and any(one.into == "id" and one.row is None for one in target_parts(flow)[""])
 
 
 def _has_rows(session: Session, root: MysqlTable) -> bool:

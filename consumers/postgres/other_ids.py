@@ -9,7 +9,7 @@ from psycopg import sql
 
 from sorbus.connector import BoundFlow
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.tables import VERSION_COLUMN
+from sorbus.consumers.postgres.tables import VERSION_COLUMN, target_parts
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection
 
@@ -52,7 +52,24 @@ def other_ids(
             " if equal ids are the same record, write `same_ids: true` under target:"
         )
         found.append((what, fix))
+    if _fills_own_number(flow, options) and _has_rows_of_others(session, "id", root, applied):
+        what = (
+            f"{root.name} numbers its rows itself (id), and without rows of the mapping sheet each would get its"
+            f" record's id as its number, too: {options.key} alone says which record it is"
+        )
+        fix = (
+            f"write in the mapping sheet which fields go into which columns of {root.name}, or, if equal ids are the"
+            " same record, `same_ids: true` under target:"
+        )
+        found.append((what, fix))
     return found
+
+
+def _fills_own_number(flow: BoundFlow, options: PostgresTarget) -> bool:
+    """Whether a column that isn't the key takes the record's id for its name alone."""
+    if options.key == "id" or options.same_ids or flow.flow.direction != "one-way":
+        return False
+    return any(one.into == "id" and one.row is None for one in target_parts(flow)[""])
 
 
 def _takes_owners_ids(flow: BoundFlow, options: PostgresTarget) -> bool:
@@ -61,7 +78,7 @@ def _takes_owners_ids(flow: BoundFlow, options: PostgresTarget) -> bool:
 
 
 def _has_rows_of_others(session: Connection, key: str, root: Table, applied: sql.Identifier) -> bool:
-    if root.columns[key].base not in _NUMBERS:
+    if key not in root.columns or root.columns[key].base not in _NUMBERS:
         return False
     numbered = session.execute(_OWN_NUMBERS, {"table": root.oid, "key": key}).fetchone()
     if not numbered or not numbered[0]:

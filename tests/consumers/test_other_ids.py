@@ -72,7 +72,19 @@ CASES = {
         f"create table gadgets (id serial primary key, {REST});{ROW}", {"creates": False}, None
     ),
     "a column for the owner's ids": Case(
-        f"create table gadgets (id serial primary key, crm text unique, {REST});{ROW}", {"key": "crm"}, None
+        f"create table gadgets (id serial primary key, crm text unique, {REST});{ROW}",
+        {"key": "crm", "rows": [("name", "gadgets.name", "")]},
+        None,
+    ),
+    "a column for the owner's ids, and a number of that name": Case(
+        f"create table gadgets (id serial primary key, crm text unique, {REST});{ROW}",
+        {"key": "crm"},
+        "each would get its record's id as its number, too: crm alone",
+    ),
+    "a number of that name in rows that are there": Case(
+        f"create table gadgets (id serial primary key, crm text unique, {REST});{ROW}",
+        {"key": "crm", "creates": False},
+        "each would get its record's id as its number, too: crm alone",
     ),
     "numbers that an application gives": Case(
         f"create table gadgets (id bigint primary key, {REST}); insert into gadgets values (5, 'x');", {}, None
@@ -116,6 +128,21 @@ def test_another_records_row_is_named_before_anything_is_written(
     with pytest.raises(TransientError, match="can't deliver"):
         consumer.open()
     consumer.close()
+
+
+def test_a_row_keeps_its_own_number_where_another_column_is_the_key(make_database: Callable[[str], str]) -> None:
+    dsn = make_database(
+        f"create table gadgets (id serial primary key, crm text unique, {REST});"
+        " insert into gadgets (crm, name) values ('7', 'theirs'), (null, 'by hand')"
+    )
+    flow = flow_into(dsn, existing=True, key="crm", rows=[("name", "gadgets.name", "")])
+    make_tables(flow)
+    consumer, writer = opened(flow), Writer()
+    assert consumer.apply([writer.delivery("7", 1, gadget("x")), writer.delivery("9", 2, gadget("y"))]) == []
+    consumer.close()
+    with psycopg.connect(dsn) as owner:
+        found = owner.execute("select least(id, 3), crm, name from gadgets order by id").fetchall()
+    assert found == [(1, "7", "x"), (2, None, "by hand"), (3, "9", "y")]
 
 
 @pytest.mark.parametrize("more", ["", ", sorbus_version bigint"])

@@ -10,7 +10,7 @@ import pytest
 from sorbus.connector import BoundFlow, BoundSystem
 from sorbus.consumers.mysql.consumer import MysqlConsumer
 from sorbus.errors import TransientError
-from sorbus.mapfile.model import DataType, Flow, System
+from sorbus.mapfile.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import parse_schema
 from tests.mariadb import Mariadb
 
@@ -29,6 +29,9 @@ NUMBERED = (
 )
 ROW = "insert into orders (name) values ('another''s')"
 ITEMS = "create table order_lines (order_id {}, position int not null, sku varchar(40) not null)"
+MAPPED = FieldMapping(
+    source_system="canonical", source_field="order.name", target_system="books", target_field="orders.name"
+)
 CHILDREN = {"lines": {"table": "order_lines", "parent": "order_id"}}
 
 
@@ -38,7 +41,8 @@ CHILDREN = {"lines": {"table": "order_lines", "parent": "order_id"}}
         ([NUMBERED.format(", `lines` json"), ROW], {}, r"numbers its rows itself \(id\)"),
         ([NUMBERED.format(", `lines` json")], {}, None),
         ([NUMBERED.format(", `lines` json"), ROW], {"same_ids": True}, None),
-        ([NUMBERED.format(", `lines` json"), ROW], {"key": "shop_no"}, None),
+        ([NUMBERED.format(", `lines` json"), ROW], {"key": "shop_no"}, r"its record's id as its number, too: shop_no"),
+        ([NUMBERED.format(", `lines` json"), ROW], {"key": "shop_no", "mapped": True}, None),
         (
             [NUMBERED.format(""), ITEMS.format("int not null, foreign key (order_id) references orders (id)")],
             {"key": "shop_no", "children": CHILDREN},
@@ -54,10 +58,12 @@ def test_another_records_row_is_named_before_anything_is_written(
     says: str | None,
 ) -> None:
     connection = MysqlConsumer.Connection.model_validate(mariadb_server.connection(mariadb(*statements)))
-    options = MysqlConsumer.Target.model_validate({"table": "orders", "existing": True, **target})
+    given = {"table": "orders", "existing": True, **target}
+    mapping = (MAPPED,) if given.pop("mapped", False) else ()
+    options = MysqlConsumer.Target.model_validate(given)
     flow = BoundFlow(
         Flow.model_validate({"data_type": "order", "from": "shop", "to": "books"}),
-        DataType(system_of_record="shop"), ORDER, (), options,
+        DataType(system_of_record="shop"), ORDER, mapping, options,
         BoundSystem("books", System(kind="mysql", owner="Sales"), connection, "", Path()),
     )  # fmt: skip
     first = MysqlConsumer.plan(flow)
