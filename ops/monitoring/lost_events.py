@@ -12,6 +12,8 @@ from sorbus.ops.monitoring.offsets import Part
 
 _SOON = 0.8
 """The share of the time for which deletes are kept after which a flow that doesn't read is a finding."""
+_BEFORE = 6 * 86_400.0
+"""Seconds before its end, where that is later: a flow that delivers once a year is none before its day."""
 _PAGE = " (docs/runbooks/topic-lost.md)"
 
 
@@ -86,7 +88,7 @@ def soon_lost_words(
             ):
                 continue
             away, longest = now - place.at, kept.get(topic)
-            if longest is not None and place.at and _SOON * longest < away <= longest:
+            if longest is not None and place.at and max(_SOON * longest, longest - _BEFORE) < away <= longest:
                 found.append(
                     f"{flow}: {topic} was not read for {away / 86400:.1f} days, and keeps deletes for"
                     f" {longest / 86400:.1f} days: let it deliver before, or its target will lack changes{_PAGE}"

@@ -52,6 +52,16 @@ def test_a_flow_that_is_paused_and_forgotten_is_said_before_it_loses_deletes(
     assert [one.startswith("order-to-books: t.order was not read for ") for one in said] == [True] * is_said
 
 
+@pytest.mark.parametrize(
+    ("kept", "days", "is_said"), [(400, 366, False), (400, 395, True), (5, 3.9, False), (5, 4.1, True)]
+)
+def test_a_flow_that_delivers_once_a_year_is_no_finding_before_its_day(kept: int, days: float, is_said: bool) -> None:
+    """Deletes are kept 30 days longer than its timing lets them wait."""
+    place = CommittedPosition(12, "new", NOW - days * DAY)
+    said = soon_lost_words(FACTS, {"order-to-books": {(TOPIC, 0): place}}, {TOPIC: kept * DAY}, NOW)
+    assert bool(said) is is_said
+
+
 def test_a_flow_that_was_away_for_longer_than_deletes_are_kept_is_said(line: Line) -> None:
     """Nothing that its target lacks is missing from the topic's offsets: compaction has removed it."""
     line.publish([(f"g{n}", 1, named("v1")) for n in range(4)])
