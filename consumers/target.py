@@ -115,16 +115,13 @@ class TargetWriter:
             return consumer.progress(topic)
 
     def note_progress(self, topic: str, offsets: Mapping[int, int]) -> bool:
-        """Has the open target note that it has all events of a topic before these offsets; whether it has.
-
-        AuthError where it may not.
-        """
+        """Has the open target note that it has all events of a topic before these offsets; whether it has."""
         consumer: object = self._consumer
         if not isinstance(consumer, KeepsProgress):
             return False
         try:
             consumer.note_progress(topic, offsets)
-        except TransientError as error:  # what landed has landed
+        except (TransientError, AuthError) as error:  # what landed has landed
             _log.debug("flow %s: the target can't note how far it is: %s", self._flow, error)
             return False
         return True

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
 
 from sorbus.abilities import Progress
 from sorbus.bus.kafka import Partition
 from sorbus.consumers.group_member import GroupMember
 from sorbus.consumers.target import TargetWriter
-from sorbus.errors import AuthError
 from sorbus.telemetry.health import Health
 
 _NOTE_EVERY, _SHARE = 0.1, 0.02
@@ -40,7 +39,6 @@ class TargetProgress:
         self._told: tuple[str, float] | None = None
         """What is said of that, and until when (monotonic seconds)."""
         self._next_at = 0.0
-        self._is_refused = False
         target.on_opened, member.before_waiting = self._opened, partial(self.note, at_once=True)
 
     def behind(self) -> dict[Partition, int]:
@@ -66,24 +64,10 @@ class TargetProgress:
             for number, offset in reached.items()
             if number in self._checked and number not in self._back and offset > noted.get(number, -1)
         }
-        if moved and self._has_noted(moved):
+        if moved and self._target.note_progress(self._topic, moved):
             self._member.note(moved)
             now = time.monotonic()
             self._next_at = now + max(_NOTE_EVERY, (now - began) / _SHARE)
-
-    def _has_noted(self, moved: Mapping[int, int]) -> bool:
-        """Where it may not, the flow goes on as with a target that notes nothing, or it would never get on."""
-        if not self._is_refused:
-            try:
-                return self._target.note_progress(self._topic, moved)
-            except AuthError as error:
-                _log.warning(
-                    "flow %s: the target can't note how far it is, so nobody will notice if it is restored: %s",
-                    self._flow,
-                    error,
-                )
-                self._is_refused, self._member.is_noted = True, False
-        return False
 
     def _opened(self) -> None:
         """It may be in another state than before: looked at before anything is delivered to it."""
@@ -97,7 +81,7 @@ class TargetProgress:
         unchecked = reached.keys() - self._checked
         if not unchecked or not topic:
             return
-        found = None if self._is_refused else self._target.progress(topic)
+        found = self._target.progress(topic)
         self._member.is_noted = found is not None
         if found is None:
             return
