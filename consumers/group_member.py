@@ -146,7 +146,8 @@ class GroupMember:
         """All before its offsets is in the target, or filed: they can be committed."""
         self._offsets |= batch.offsets
         self._written |= batch.written
-        self._reached |= batch.offsets
+        # A batch that waited long may hold partitions that are another member's by now.
+        self._reached |= {at: offset for at, offset in batch.offsets.items() if at in self._reached}
 
     def commit(self, *, wait: bool) -> None:
         """Commits what has landed. Kafka's refusal is no fault: the same events come again and change nothing."""

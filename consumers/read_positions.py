@@ -88,7 +88,8 @@ class ReadPositions:
         if to is None:
             self._begun_again([partition])
             return OFFSET_BEGINNING
-        self.noted[partition] = to.offset
+        if partition in self.noted:
+            self.noted[partition] = min(to.offset, self.noted[partition])
         if to.noted_at:
             self._unchecked[partition] = CommittedPosition(to.offset, self._ids[partition[0]], to.noted_at)
         return to.offset

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
 from functools import partial
 
 from sorbus.abilities import Progress
@@ -32,6 +31,8 @@ class TargetProgress:
         self._flow, self._target, self._member, self._health = flow, target, member, health
         self._checked: set[int] = set()
         """Partitions that were compared in the target's present session."""
+        self._begun: dict[int, int] = {}
+        """Partition -> from where on this process has delivered it; before that Kafka's word counts."""
         self._back: dict[int, Progress | None] = {}
         """Partition -> what the target has of it, where that is less than was delivered."""
         self._missing: dict[int, int] = {}
@@ -46,10 +47,12 @@ class TargetProgress:
 
         TransientError, AuthError.
         """
+        reached = self._member.reached()  # partitions may have gone, or begun again, since
+        self._begun = {number: min(at, reached[number]) for number, at in self._begun.items() if number in reached}
         if self._target.is_open:
             self._compare()
         back, self._back = self._back, {}
-        return self._member.goes_back(back)
+        return self._member.goes_back({number: to for number, to in back.items() if number in reached})
 
     def note(self, *, at_once: bool = False) -> None:
         """Has the target note how far it is, where that has changed; not too often, unless `at_once`."""
@@ -71,11 +74,10 @@ class TargetProgress:
 
     def _opened(self) -> None:
         """It may be in another state than before: looked at before anything is delivered to it."""
-        before, self._checked = self._checked, set()
-        self._compare(before)
+        self._checked = set()
+        self._compare()
 
-    def _compare(self, delivered: Collection[int] = ()) -> None:
-        """`delivered`: partitions of which this process has delivered all up to where they were read, noted or not."""
+    def _compare(self) -> None:
         reached, topic = self._member.reached(), self._topic
         self._checked &= reached.keys()
         unchecked = reached.keys() - self._checked
@@ -92,8 +94,13 @@ class TargetProgress:
             if is_earlier:
                 self._tell(number, noted[number], has)
                 self._back[number] = has
-            elif has is not None and has.offset < reached[number] and number in delivered:
-                self._back[number] = has._replace(noted_at=0.0)
+                self._begun[number] = 0 if has is None else has.offset
+            elif number in self._begun:  # delivered, whether that was noted or not
+                back = max(self._begun[number], 0 if has is None else has.offset)
+                if back < reached[number]:
+                    self._back[number] = Progress(back, 0.0)
+            else:
+                self._begun[number] = reached[number]
         self._checked |= unchecked
 
     @property

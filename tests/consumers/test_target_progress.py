@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
+from sorbus.abilities import Progress
 from sorbus.bus.kafka import admin
 from sorbus.bus.topic_facts import topic_facts
+from sorbus.consumers.group_member import GroupMember, PolledBatch
+from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.consumers.postgres.progress import RELATION, WHEN
+from sorbus.errors import TransientError
+from sorbus.telemetry.health import Health
+from sorbus.telemetry.stop import Stop
 from tests.consumers.gadgets import gadget, opened
 from tests.consumers.line import Line, eventually
 from tests.consumers.progress import keeps_progress
@@ -118,6 +124,65 @@ def test_a_target_that_is_restored_under_a_running_flow_gets_what_it_lacks(line:
             restore(line)
             line.until(LATER)
             assert "in an earlier state" in running.health.notes().get("restored", "in an earlier state"), version
+
+
+class Notes:
+    """Those of a flow's target: none lands unless `land`, and the next `unread` looks at them fail."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.land, self.unread = True, 0
+        note, progress = PostgresConsumer.note_progress, PostgresConsumer.progress
+
+        def noting(consumer: PostgresConsumer, topic: str, offsets: Mapping[int, int]) -> None:
+            if not self.land:
+                raise TransientError("a fault of the test")
+            note(consumer, topic, offsets)
+
+        def reading(consumer: PostgresConsumer, topic: str) -> dict[int, Progress]:
+            if self.unread:
+                self.unread -= 1
+                raise TransientError("a fault of the test", retry_after=0.01)
+            return progress(consumer, topic)
+
+        patch.setattr(PostgresConsumer, "note_progress", noting)
+        patch.setattr(PostgresConsumer, "progress", reading)
+
+
+@pytest.mark.parametrize("before", ["nothing", "some"])
+@pytest.mark.parametrize("unread", [0, 1, 3])
+def test_what_was_delivered_and_not_noted_is_delivered_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch, before: str, unread: int
+) -> None:
+    """As by a standby that had received all but the last batches, and whose first answers are faults."""
+    notes = Notes(monkeypatch)
+    expected = {str(id): "v1" for id in IDS}
+    with line.consuming():
+        if before == "some":
+            publish(line, 1, IDS, "v1")
+            line.until(expected)
+            eventually(lambda: all_noted(line), "a note of all")
+        back_up(line)
+        notes.land = False
+        if before == "some":
+            change(line)
+            expected = LATER
+        else:
+            publish(line, 1, IDS, "v1")
+        line.until(expected)
+        notes.unread = unread
+        restore(line)
+        line.until(expected)
+        notes.land = True
+        eventually(lambda: all_noted(line), "a note of all")
+
+
+def test_a_batch_that_waited_long_says_nothing_of_partitions_that_are_another_members_by_now(line: Line) -> None:
+    member = GroupMember(line.flow, line.settings, Health(), Stop())
+    try:
+        member.landed(PolledBatch([], {(line.topic, 0): 7}, {}, {(line.topic, 0): 0.0}))
+        assert member.reached() == {}
+    finally:
+        member.leave()
 
 
 def test_a_target_that_nobody_touched_gets_nothing_again(line: Line, caplog: pytest.LogCaptureFixture) -> None:
