@@ -98,8 +98,9 @@ class TargetWriter:
             return {}
         asked = [Delivery(id, version, True, _NO_RECORD, b"", 0) for id, version in records]
         found: dict[bytes, int] = {}
-        for at in range(0, len(asked), _AT_ONCE):
-            found |= consumer.versions(asked[at : at + _AT_ONCE])
+        with self._closed_by_faults():
+            for at in range(0, len(asked), _AT_ONCE):
+                found |= consumer.versions(asked[at : at + _AT_ONCE])
         return found
 
     @property

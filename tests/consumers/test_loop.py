@@ -22,6 +22,7 @@ from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.consumers import batch_size
 from sorbus.consumers.group_member import GroupMember
 from sorbus.consumers.postgres.consumer import PostgresConsumer
+from sorbus.consumers.rejections import Rejections
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import Sender
 from sorbus.errors import TransientError, Unfinished
@@ -218,6 +219,29 @@ def test_a_target_that_can_not_be_opened_again_for_a_while_holds_the_flow_and_do
         line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 30)})
         eventually(lambda: running.health.waiting() is None, "readiness")
     assert line.letters() == []
+
+
+def test_a_session_that_ends_while_open_letters_are_compared_is_begun_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named(LONG))])
+        line.until_letters(1)
+    real, calls = Rejections.load, []
+
+    def load(rejections: Rejections) -> None:
+        if not calls:
+            line.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'sorbus %'"
+            )
+        calls.append(rejections)
+        real(rejections)
+
+    monkeypatch.setattr(Rejections, "load", load)
+    with line.consuming():
+        line.publish([("g2", 1, named("short"))])
+        line.until({"g2": "short"})
 
 
 def test_a_consumer_without_kafka_is_never_ready(line: Line) -> None:
