@@ -13,7 +13,7 @@ from sorbus.abilities import DetectsConflicts, SupportsSilence
 from sorbus.bus.deserialize import DecodedBatch, decode_batch, is_replayed, occurred
 from sorbus.bus.kafka import Partition, headers_of
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import BoundFlow, consumer_connector
+from sorbus.connector import BoundFlow, Delivery, consumer_connector
 from sorbus.consumers.paused_retry import PausedRetry
 from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
@@ -52,6 +52,8 @@ class BatchDelivery:
         self._rejections, self._retry, self._stale, self._metrics = rejections, retry, stale, metrics
         self._erased = erased
         self._decoded: tuple[list[Message], DecodedBatch] | None = None
+        self._had: tuple[int, Mapping[bytes, int]] = 0, {}
+        """Of the last part of a batch: the target's session, and the versions that it had."""
 
     def deliver(self, events: Sequence[Message], *, is_shared: bool) -> None:
         """Retries until all of it is applied or filed. `is_shared`: another member may have some of the records too.
@@ -76,6 +78,10 @@ class BatchDelivery:
         while at < len(taken.deliveries):  # more than once where the target has a time limit
             left = taken.deliveries[at : _end(at, taken.ahead, replayed)]
             count, rejected = self._retry.run(partial(self._target.apply, left, alone=alone, again=replayed[at]))
+            more = left[:count] if at + count < len(taken.deliveries) else []
+            if self._went_back(more, is_first=at == 0):
+                at, refused = 0, [*taken.refused]
+                continue
             refused += [(taken.messages[at + one.place], one.error) for one in rejected]
             self._look_for_stale(taken, at, at + count, {one.place for one in rejected})
             at += count
@@ -92,6 +98,20 @@ class BatchDelivery:
             self._decoded = events, self._decode(events)
         except SorbusError as error:  # it is met again when the batch's turn has come
             _log.debug("not decoded ahead: %s", error)
+
+    def _went_back(self, applied: Sequence[Delivery], *, is_first: bool) -> bool:
+        """Whether the target was found in an earlier state since a part of the batch was applied, `applied` of which
+        are the last before another part: then it may lack the parts before. Offsets say nothing of them yet.
+        """
+        session, (before, had) = self._target.session, self._had
+        if not is_first and session != before and self._retry.run(partial(self._target.lacks, had)):
+            return True
+        if applied and self._target.keeps_progress:
+            asked = [(one.id, one.version) for one in applied]
+            found = self._retry.run(partial(self._target.versions, asked))
+            self._had = session, found
+            return self._target.session != session  # it was put back before it could be asked, maybe
+        return False
 
     def _decode(self, events: Sequence[Message]) -> DecodedBatch:
         return decode_batch(events, self._schemas, keeps_deleted=self._keeps_deleted, marks=self._marks)

@@ -35,6 +35,8 @@ class TargetWriter:
     def __init__(self, make: Callable[[], Consumer], flow: str, privacy: Privacy, size: BatchSize) -> None:
         self._make, self._flow, self._privacy, self._size = make, flow, privacy, size
         self._consumer: Consumer | None = None
+        self.session = 0
+        """Counts how often it was opened."""
         self.on_opened: Callable[[], None] = lambda: None
         """Called each time that it was opened. Its TransientError and AuthError close it again."""
         self.on_submitted: Callable[[], None] | None = None
@@ -50,6 +52,7 @@ class TargetWriter:
                 consumer.close()
                 raise
             self._consumer = consumer
+            self.session += 1
             self._size.bound(getattr(consumer, "batch", self._size.limit))
             self.on_opened()
         return self._consumer
@@ -102,6 +105,16 @@ class TargetWriter:
             for at in range(0, len(asked), _AT_ONCE):
                 found |= consumer.versions(asked[at : at + _AT_ONCE])
         return found
+
+    def lacks(self, applied: Mapping[bytes, int]) -> bool:
+        """Whether it has less than these versions, which it was seen to have. TransientError, AuthError."""
+        has = self.versions(applied.items())
+        return any(has.get(id, -1) < version for id, version in applied.items())
+
+    @property
+    def keeps_progress(self) -> bool:
+        """Whether an earlier state of the open target is to be noticed."""
+        return isinstance(self._consumer, KeepsProgress)
 
     @property
     def is_open(self) -> bool:

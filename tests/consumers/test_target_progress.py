@@ -11,9 +11,11 @@ import pytest
 from sorbus.abilities import Progress
 from sorbus.bus.kafka import admin
 from sorbus.bus.topic_facts import topic_facts
+from sorbus.consumers.batch_size import BatchSize
 from sorbus.consumers.group_member import GroupMember, PolledBatch
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.consumers.postgres.progress import RELATION, WHEN
+from sorbus.consumers.target import TargetWriter
 from sorbus.errors import TransientError
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.stop import Stop
@@ -174,6 +176,34 @@ def test_what_was_delivered_and_not_noted_is_delivered_again(
         line.until(expected)
         notes.land = True
         eventually(lambda: all_noted(line), "a note of all")
+
+
+@pytest.mark.parametrize("step", ["apply", "versions"])
+@pytest.mark.parametrize("part", [1, 2])
+def test_what_was_delivered_of_a_batch_before_the_target_was_put_back_is_delivered_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch, part: int, step: str
+) -> None:
+    """A batch goes in parts where the target has a time limit."""
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+    assert all_noted(line)
+    back_up(line)
+    monkeypatch.setattr(BatchSize, "part", lambda _, given: given[:3])
+    real, calls = getattr(TargetWriter, step), []
+
+    def call(*given: object, **named: object) -> object:
+        found = real(*given, **named)
+        calls.append(given)
+        if len(calls) == part:
+            restore(line)
+        return found
+
+    monkeypatch.setattr(TargetWriter, step, call)
+    change(line)
+    with line.consuming():
+        line.until(LATER)
+    assert len(calls) >= part
 
 
 def test_a_batch_that_waited_long_says_nothing_of_partitions_that_are_another_members_by_now(line: Line) -> None:
