@@ -74,6 +74,8 @@ class GroupMember:
         self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
         self._written: dict[Partition, float] = {}
+        self._idle: dict[Partition, float] = {}
+        """Partitions that were seen to hold nothing more, when, and the target has still to note that."""
         self.is_noted = False
         """Whether the target notes how far it is: no offset is committed before it has."""
         self.before_waiting: Callable[[], None] = lambda: None
@@ -144,6 +146,8 @@ class GroupMember:
 
     def landed(self, batch: PolledBatch) -> None:
         """All before its offsets is in the target, or filed: they can be committed."""
+        for partition in batch.offsets:
+            self._idle.pop(partition, None)
         self._offsets |= batch.offsets
         self._written |= batch.written
         # A batch that waited long may hold partitions that are another member's by now.
@@ -209,6 +213,7 @@ class GroupMember:
             self._offsets.pop(partition, None)
             self._reached[partition] = max(0, places[partition])
             self._ends.pop(partition, None)
+            self._idle.pop(partition, None)
             with kafka_errors("beginning again"):
                 self._client.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
                 self._client.incremental_assign([TopicPartition(*partition, places[partition])])
@@ -264,6 +269,7 @@ class GroupMember:
             self._begun[part.topic, part.partition] = part.offset
             self._reached[part.topic, part.partition] = max(0, part.offset)
             self._ends.pop((part.topic, part.partition), None)
+            self._idle.pop((part.topic, part.partition), None)
         kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `hold` pauses again
         self._health.report("kafka", None)
         self._on_assigned()
@@ -311,9 +317,22 @@ class GroupMember:
         """Up to where the target is known to have noted that it has their events."""
         return {number: offset for (topic, number), offset in self._positions.noted.items() if topic == self.events}
 
-    def note(self, offsets: Mapping[int, int]) -> None:
+    def to_note(self) -> dict[int, Progress]:
+        """What the target is to note: how far it is, and how late that is; of idle partitions now and then too."""
+        found = {}
+        for (topic, number), offset in self._reached.items():
+            at = topic, number
+            if topic == self.events and (at in self._idle or self._positions.noted.get(at, -1) < offset):
+                found[number] = Progress(
+                    offset, self._positions.read_until(at, self._idle.get(at, self._written.get(at, 0.0)))
+                )
+        return found
+
+    def note(self, noted: Mapping[int, Progress]) -> None:
         """The target has noted these."""
-        self._positions.noted |= {(self.events, number): offset for number, offset in offsets.items()}
+        for number, (offset, _) in noted.items():
+            self._positions.noted[self.events, number] = offset
+            self._idle.pop((self.events, number), None)
 
     def goes_back(self, found: Mapping[int, Progress | None]) -> dict[Partition, int]:
         """The target has no more than this of these partitions: where to `restart` them."""
@@ -357,6 +376,7 @@ class GroupMember:
             for partition, offset in self._reached.items():
                 if self._client.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] == offset:
                     self._offsets[partition], self._written[partition] = offset, time.time()
+                    self._idle[partition] = time.time()
         except KafkaException as error:
             _log.debug("flow %s: where partitions end isn't known: %s", self._flow, error)
         return self._offsets.keys() == self._reached.keys()

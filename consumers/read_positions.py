@@ -136,15 +136,18 @@ class ReadPositions:
 
         `written`: when its last message was (seconds since 1970), or when it was known that there is none behind it.
         """
-        _, since = self._moved.get(partition, (0, time.monotonic()))
-        until = _moment(since)
-        if not self._is_late(partition):  # else `check` is still to see it
-            until = read_until(until, written)
+        until = self.read_until(partition, written)
         self._moved[partition] = offset, time.monotonic() - (time.time() - until)
         said: dict[str, object] = {"topic": self._ids.get(partition[0], ""), "at": int(until)}
         if partition in self.noted:
             said["noted"] = self.noted[partition]
         return TopicPartition(*partition, offset, json.dumps(said, separators=(",", ":")))
+
+    def read_until(self, partition: Partition, written: float) -> float:
+        """How late a position is whose last message was `written` then (both in seconds since 1970)."""
+        _, since = self._moved.get(partition, (0, time.monotonic()))
+        until = _moment(since)
+        return until if self._is_late(partition) else read_until(until, written)  # `check` is still to see the first
 
     @property
     def is_stamp_due(self) -> bool:

@@ -128,17 +128,11 @@ class TargetWriter:
         with self._closed_by_faults():
             return consumer.progress(topic)
 
-    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> bool:
-        """Has the open target note that it has all events of a topic before these offsets; whether it has."""
+    def note_progress(self, topic: str, offsets: Mapping[int, Progress]) -> None:
+        """Has the target, which `keeps_progress`, note these. TransientError, AuthError: it hasn't."""
         consumer: object = self._consumer
-        if not isinstance(consumer, KeepsProgress):
-            return False
-        try:
-            consumer.note_progress(topic, offsets)
-        except (TransientError, AuthError) as error:  # what landed has landed
-            _log.debug("flow %s: the target can't note how far it is: %s", self._flow, error)
-            return False
-        return True
+        assert isinstance(consumer, KeepsProgress)
+        consumer.note_progress(topic, offsets)
 
     def outcomes(self) -> Mapping[str, int] | None:
         """What was done since the last call; None: the target can't tell."""

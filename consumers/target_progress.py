@@ -16,11 +16,14 @@ from sorbus.abilities import Progress
 from sorbus.bus.kafka import Partition
 from sorbus.consumers.group_member import GroupMember
 from sorbus.consumers.target import TargetWriter
+from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.telemetry.health import Health
 
 _NOTE_EVERY, _SHARE = 0.1, 0.02
 """Seconds between two notes, and how much of its time a flow may spend on them: a target may be far away."""
 _NOTE, _TOLD_FOR = "restored", 86_400.0
+_NOT_AGAIN = "; records that had waited, requeued dead letters and replays need `sorbus replay`"
+_UNNOTED, _PATIENCE = "noting", 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +43,7 @@ class TargetProgress:
         self._told: tuple[str, float] | None = None
         """What is said of that, and until when (monotonic seconds)."""
         self._next_at = 0.0
+        self._failing_since: float | None = None
         target.on_opened, member.before_waiting = self._opened, partial(self.note, at_once=True)
 
     def behind(self) -> dict[Partition, int]:
@@ -59,18 +63,39 @@ class TargetProgress:
         began = time.monotonic()
         if began < self._next_at and not at_once:
             return
-        noted, reached = self._member.noted(), self._member.reached()
         if self._told is not None:
-            self._catch_up(reached, self._told)
+            self._catch_up(self._member.reached(), self._told)
+        if not (self._target.is_open and self._target.keeps_progress):
+            return
         moved = {
-            number: offset
-            for number, offset in reached.items()
-            if number in self._checked and number not in self._back and offset > noted.get(number, -1)
+            number: progress
+            for number, progress in self._member.to_note().items()
+            if number in self._checked and number not in self._back
         }
-        if moved and self._target.note_progress(self._topic, moved):
+        if not moved:
+            return
+        try:
+            self._target.note_progress(self._topic, moved)
+        except (TransientError, AuthError) as error:  # what landed has landed
+            self._failed(error)
+        else:
             self._member.note(moved)
-            now = time.monotonic()
-            self._next_at = now + max(_NOTE_EVERY, (now - began) / _SHARE)
+            if self._failing_since is not None:
+                self._failing_since = None
+                self._health.note(_UNNOTED, None)
+        now = time.monotonic()
+        self._next_at = now + max(_NOTE_EVERY, (now - began) / _SHARE)
+
+    def _failed(self, error: SorbusError) -> None:
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        _log.debug("flow %s: the target can't note how far it is: %s", self._flow, error)
+        if now - self._failing_since > _PATIENCE:
+            self._health.note(
+                _UNNOTED,
+                f"the target has taken no note of how far the flow is for {_PATIENCE:.0f} s, so that delivered events"
+                f" count as lag: {error}",
+            )
 
     def _opened(self) -> None:
         """It may be in another state than before: looked at before anything is delivered to it."""
@@ -119,7 +144,7 @@ class TargetProgress:
         _log.warning(
             "flow %s: %s are delivered again: of %s it had %d, and has %d", self._flow, found, where, had, has_offset
         )
-        self._health.note(_NOTE, f"{found} are delivered again")
+        self._health.note(_NOTE, f"{found} are delivered again{_NOT_AGAIN}")
         self._missing[number] = max(had, self._missing.get(number, 0))
         self._told = found, time.monotonic() + _TOLD_FOR
 
@@ -129,7 +154,7 @@ class TargetProgress:
         self._missing = {number: had for number, had in self._missing.items() if reached.get(number, had) < had}
         if lacked and not self._missing:
             _log.warning("flow %s: %s have been delivered again", self._flow, found)
-            self._health.note(_NOTE, f"{found} have been delivered again")
+            self._health.note(_NOTE, f"{found} have been delivered again{_NOT_AGAIN}")
         if time.monotonic() > until:
             self._health.note(_NOTE, None)
             self._told = None

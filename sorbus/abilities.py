@@ -203,7 +203,10 @@ class TellsSubmitted(Protocol):
 
 
 class Progress(NamedTuple):
-    """A target has all events before this offset of a partition; noted at that time (seconds since 1970)."""
+    """A target has all events before this offset of a partition.
+
+    `noted_at`: when that was noted, or when what it had last was written where it is behind; seconds since 1970.
+    """
 
     offset: int
     noted_at: float
@@ -216,8 +219,8 @@ class KeepsProgress(Protocol):
     def progress(self, topic: str) -> Mapping[int, Progress]:
         """What was noted for a topic, by partition. TransientError, AuthError."""
 
-    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """It has all events of a topic before these offsets, by partition; what was noted never goes back.
+    def note_progress(self, topic: str, offsets: Mapping[int, Progress]) -> None:
+        """It has these, by partition; neither offset nor time that were noted ever go back.
 
         TransientError, AuthError.
         """

@@ -184,7 +184,7 @@ class MysqlConsumer(MysqlDiscovery):
         with target_errors(f"reading how far flow {flow} is"):
             return read_progress(session, applied_name(self._tables[""]), flow, topic)
 
-    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> None:
+    def note_progress(self, topic: str, offsets: Mapping[int, Progress]) -> None:
         """See `sorbus.abilities.KeepsProgress`."""
         session, flow = self._opened()[0], self._flow.flow.id
         with target_errors(f"noting how far flow {flow} is"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import cast
 
@@ -25,13 +24,13 @@ def read_progress(session: Session, applied: str, flow: str, topic: str) -> dict
     return {int(cast("bytes", id)[len(key) :]): Progress(int(str(offset)), float(str(at))) for id, offset, at in rows}
 
 
-def write_progress(session: Session, applied: str, flow: str, topic: str, offsets: Mapping[int, int]) -> None:
+def write_progress(session: Session, applied: str, flow: str, topic: str, offsets: Mapping[int, Progress]) -> None:
     """Notes these offsets, by partition; higher ones stay. pymysql.Error."""
-    key, now = _key(flow, topic), int(time.time())
+    key = _key(flow, topic)
     rows: list[tuple[bytes, bytes, int]] = []
-    for number, offset in sorted(offsets.items()):
+    for number, (offset, at) in sorted(offsets.items()):
         id = key + str(number).encode()
-        rows += [(_RELATION, id, offset), (_WHEN, id, now)]
+        rows += [(_RELATION, id, offset), (_WHEN, id, int(at))]
     marks = ", ".join(["(%s, %s, %s)"] * len(rows))
     with MysqlEngine(session).transaction():
         session.execute(

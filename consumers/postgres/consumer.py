@@ -214,7 +214,7 @@ class PostgresConsumer(PostgresDiscovery):
         with target_errors(f"reading how far flow {self._flow.flow.id} is"):
             return read_progress(target, topic)
 
-    def note_progress(self, topic: str, offsets: Mapping[int, int]) -> None:
+    def note_progress(self, topic: str, offsets: Mapping[int, Progress]) -> None:
         """See `sorbus.abilities.KeepsProgress`."""
         target = self._opened()
         with target_errors(f"noting how far flow {self._flow.flow.id} is"):

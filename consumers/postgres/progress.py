@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from psycopg import sql
@@ -26,12 +25,12 @@ def read_progress(target: OpenTarget, topic: str) -> dict[int, Progress]:
     return {int(str(id)[len(key) :]): Progress(int(str(offset)), float(str(at))) for id, offset, at in rows}
 
 
-def write_progress(target: OpenTarget, topic: str, offsets: Mapping[int, int]) -> None:
+def write_progress(target: OpenTarget, topic: str, offsets: Mapping[int, Progress]) -> None:
     """Notes these offsets, by partition; higher ones stay. One round trip. psycopg.Error."""
-    key, now = _key(target, topic), int(time.time())
+    key = _key(target, topic)
     values: list[object] = []
-    for number, offset in sorted(offsets.items()):
-        values += [RELATION, f"{key}{number}", offset, WHEN, f"{key}{number}", now]
+    for number, (offset, at) in sorted(offsets.items()):
+        values += [RELATION, f"{key}{number}", offset, WHEN, f"{key}{number}", int(at)]
     statement = sql.SQL(
         "insert into {} as a (relation, id, version) values {}"
         " on conflict (relation, id) do update set version = greatest(a.version, excluded.version)"

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+import psycopg
 import pytest
 
 from sorbus.abilities import Progress
 from sorbus.bus.kafka import admin
 from sorbus.bus.topic_facts import topic_facts
+from sorbus.consumers import read_positions, target_progress
 from sorbus.consumers.batch_size import BatchSize
 from sorbus.consumers.group_member import GroupMember, PolledBatch
 from sorbus.consumers.postgres.consumer import PostgresConsumer
@@ -135,7 +137,7 @@ class Notes:
         self.land, self.unread = True, 0
         note, progress = PostgresConsumer.note_progress, PostgresConsumer.progress
 
-        def noting(consumer: PostgresConsumer, topic: str, offsets: Mapping[int, int]) -> None:
+        def noting(consumer: PostgresConsumer, topic: str, offsets: Mapping[int, Progress]) -> None:
             if not self.land:
                 raise TransientError("a fault of the test")
             note(consumer, topic, offsets)
@@ -273,6 +275,60 @@ def test_a_backup_that_is_older_than_deletes_are_kept_is_said(line: Line) -> Non
     restore(line)
     line.execute(f"update sorbus_applied set version = {int(time.time()) - 40 * 86_400} where relation = '{WHEN}'")
     assert "in the last 40.0 days and was not read" in str(stopped(line))
+
+
+def test_a_backup_is_not_as_old_as_the_last_event_where_none_came_for_weeks(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weeks_ago = int(time.time()) - 40 * 86_400
+
+    def when() -> list[int]:
+        said = "select version from sorbus_applied where relation = %s"
+        return [int(str(at)) for (at,) in line.connection.execute(said, (WHEN,)).fetchall()]
+
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+    line.execute(f"update sorbus_applied set version = {weeks_ago} where relation = '{WHEN}'")
+    monkeypatch.setattr(read_positions, "_STAMP_EVERY", 0.0)
+    with line.consuming():
+        eventually(lambda: min(when()) > weeks_ago, "a later note")
+        eventually(lambda: all_noted(line), "a note of all")
+    back_up(line)
+    with line.consuming():
+        change(line)
+        line.until(LATER)
+    restore(line)
+    with line.consuming():
+        line.until(LATER)
+
+
+def test_a_backup_is_as_old_as_what_a_flow_had_read_that_was_weeks_behind(line: Line) -> None:
+    written, place = time.time() - 20 * 86_400, (line.topic, 0)
+    member = GroupMember(line.flow, line.settings, Health(), Stop())
+    try:
+        member._reached[place] = 0
+        member._positions._moved[place] = 0, time.monotonic() - 25 * 86_400
+        member.landed(PolledBatch([], {place: 7}, {}, {place: written}))
+        assert member.to_note() == {0: (7, pytest.approx(written, abs=5))}
+    finally:
+        member.leave()
+
+
+def test_a_target_that_takes_no_notes_is_said(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one where somebody holds their rows locked."""
+    monkeypatch.setattr(target_progress, "_PATIENCE", 1.0)
+    publish(line, 1, IDS, "v1")
+    with line.consuming() as running:
+        line.until({str(id): "v1" for id in IDS})
+        eventually(lambda: all_noted(line), "a note of all")
+        with psycopg.connect(line.dsn) as other:
+            other.execute("select from sorbus_applied where relation = %s for update", (RELATION,))
+            publish(line, 2, IDS, "v2")
+            line.until({str(id): "v2" for id in IDS})
+            said = eventually(lambda: running.health.notes().get("noting"), "why nothing is committed", 60)
+            assert "delivered events count as lag" in said
+        eventually(lambda: "noting" not in running.health.notes() and all_noted(line), "a note of all", 60)
 
 
 def test_it_is_kept_by_topic_and_partition_and_never_goes_back(line: Line) -> None:
