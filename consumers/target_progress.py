@@ -44,6 +44,7 @@ class TargetProgress:
         """What is said of that, and until when (monotonic seconds)."""
         self._next_at = 0.0
         self._failing_since: float | None = None
+        self._is_refused = False
         target.on_opened, member.before_waiting = self._opened, partial(self.note, at_once=True)
 
     def behind(self) -> dict[Partition, int]:
@@ -65,7 +66,7 @@ class TargetProgress:
             return
         if self._told is not None:
             self._catch_up(self._member.reached(), self._told)
-        if not (self._target.is_open and self._target.keeps_progress):
+        if self._is_refused or not (self._target.is_open and self._target.keeps_progress):
             return
         moved = {
             number: progress
@@ -89,6 +90,12 @@ class TargetProgress:
     def _failed(self, error: SorbusError) -> None:
         now = time.monotonic()
         self._failing_since = self._failing_since or now
+        if isinstance(error, AuthError):  # the flow goes on as with a target that notes nothing
+            self._is_refused, self._member.is_noted = True, False
+            said = f"the target may not note how far it is, so nobody will notice if it is restored: {error}"
+            _log.warning("flow %s: %s", self._flow, said)
+            self._health.note(_UNNOTED, said)
+            return
         _log.debug("flow %s: the target can't note how far it is: %s", self._flow, error)
         if now - self._failing_since > _PATIENCE:
             self._health.note(
@@ -108,7 +115,7 @@ class TargetProgress:
         unchecked = reached.keys() - self._checked
         if not unchecked or not topic:
             return
-        found = self._target.progress(topic)
+        found = None if self._is_refused else self._target.progress(topic)
         self._member.is_noted = found is not None
         if found is None:
             return

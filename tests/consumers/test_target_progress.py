@@ -62,6 +62,26 @@ def forget_noted(line: Line) -> None:
     commit(line, change)
 
 
+REFUSED = """
+create function refused() returns trigger language plpgsql as
+    $$begin raise exception 'permission denied' using errcode = 'insufficient_privilege'; end$$;
+create trigger refused before insert on sorbus_applied for each row
+    when (starts_with(new.relation, 'sorbus progress')) execute function refused()
+"""
+
+
+def test_a_target_that_refuses_to_note_how_far_it_is_keeps_no_offset_back(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a restart would deliver all again, and nobody would know why the lag grows."""
+    line.execute(REFUSED)
+    publish(line, 1, IDS, "v1")
+    with line.consuming(), caplog.at_level(logging.WARNING):
+        eventually(lambda: [offset for offset, _ in committed(line).values()] == ends_of(line), "the offsets")
+    assert noted(line) == {}
+    assert sum("permission denied" in one.getMessage() for one in caplog.records) == 1
+
+
 def ends_of(line: Line) -> list[int]:
     """Where each partition ends."""
     facts = topic_facts(admin(line.settings), [line.topic])
