@@ -153,15 +153,18 @@ class GroupMember:
         # A batch that waited long may hold partitions that are another member's by now.
         self._reached |= {at: offset for at, offset in batch.offsets.items() if at in self._reached}
 
+    @property
+    def is_commit_due(self) -> bool:
+        """Whether offsets weren't committed a moment ago."""
+        return time.monotonic() - self._committed_at >= _COMMIT_EVERY
+
     def commit(self, *, wait: bool) -> None:
         """Commits what has landed. Kafka's refusal is no fault: the same events come again and change nothing."""
-        now = time.monotonic()
-        if not wait and now - self._committed_at < _COMMIT_EVERY:
+        if not wait and not self.is_commit_due:
             return
         has_read = bool(self._offsets) or self._repeat_offsets()
         if not self._offsets:
             return
-        self._committed_at = now
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = self._assignment()
         stamped = {
@@ -176,6 +179,7 @@ class GroupMember:
         offsets = [part for at, part in stamped.items() if at not in self._offsets]
         if not offsets:
             return
+        self._committed_at = time.monotonic()
         try:
             if wait:
                 self._client.commit(offsets=offsets, asynchronous=False)

@@ -19,8 +19,8 @@ from sorbus.consumers.target import TargetWriter
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.telemetry.health import Health
 
-_NOTE_EVERY, _SHARE = 0.1, 0.02
-"""Seconds between two notes, and how much of its time a flow may spend on them: a target may be far away."""
+_SHARE = 0.02
+"""How much of its time a flow may spend on notes: a target may be far away."""
 _NOTE, _TOLD_FOR = "restored", 86_400.0
 _NOT_AGAIN = "; records that had waited, requeued dead letters and replays need `sorbus replay`"
 _UNNOTED, _PATIENCE = "noting", 10.0
@@ -60,9 +60,9 @@ class TargetProgress:
         return self._member.goes_back({number: to for number, to in back.items() if number in reached})
 
     def note(self, *, at_once: bool = False) -> None:
-        """Has the target note how far it is, where that has changed; not too often, unless `at_once`."""
+        """Has the target note how far it is, where that has changed and offsets may be committed, or `at_once`."""
         began = time.monotonic()
-        if began < self._next_at and not at_once:
+        if not at_once and (began < self._next_at or not self._member.is_commit_due):
             return
         if self._told is not None:
             self._catch_up(self._member.reached(), self._told)
@@ -85,7 +85,7 @@ class TargetProgress:
                 self._failing_since = None
                 self._health.note(_UNNOTED, None)
         now = time.monotonic()
-        self._next_at = now + max(_NOTE_EVERY, (now - began) / _SHARE)
+        self._next_at = now + (now - began) / _SHARE
 
     def _failed(self, error: SorbusError) -> None:
         now = time.monotonic()

@@ -193,8 +193,8 @@ def changed(line: Line, change: str, back: str) -> Iterator[None]:
     name = line.connection.info.dbname
     line.execute(change.format(name=name))
     line.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'sorbus %'"
-        " and datname = current_database()"
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and application_name like 'sorbus %'"
     )
     try:
         yield
@@ -233,7 +233,8 @@ def test_a_session_that_ends_while_open_letters_are_compared_is_begun_again(
     def load(rejections: Rejections) -> None:
         if not calls:
             line.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'sorbus %'"
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and application_name like 'sorbus %'"
             )
         calls.append(rejections)
         real(rejections)

@@ -57,7 +57,6 @@ def commit(line: Line, change: Callable[[int, dict[str, object]], int]) -> None:
 def commit_each_batch(patch: pytest.MonkeyPatch) -> None:
     """Whatever else comes, what has landed is committed at once."""
     patch.setattr("sorbus.consumers.group_member._COMMIT_EVERY", 0.0)
-    patch.setattr("sorbus.consumers.target_progress._NOTE_EVERY", 0.0)
     patch.setattr("sorbus.consumers.target_progress._SHARE", 1e9)
 
 

@@ -134,7 +134,7 @@ def test_a_slot_that_nothing_reads_is_named_with_what_it_keeps(stack: Addresses,
             connection.execute("select pg_drop_replication_slot(%s)", [unique])
     assert "not read by anything, keeps" in found[f"slot {unique}"].found
     assert found["version"].level == "ok"
-    assert "of 40 in use" in found["slots"].found
+    assert "in use" in found["slots"].found
 
 
 @pytest.mark.parametrize("is_revoked", [False, True])
