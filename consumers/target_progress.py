@@ -19,8 +19,8 @@ from sorbus.consumers.target import TargetWriter
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.telemetry.health import Health
 
-_SHARE = 0.02
-"""How much of its time a flow may spend on notes: a target may be far away."""
+_SHARE, _PAUSE = 0.02, 5.0
+"""How much of its time a flow may spend on notes, since a target may be far away; the longest pause, in seconds."""
 _NOTE, _TOLD_FOR = "restored", 86_400.0
 _NOT_AGAIN = "; records that had waited, requeued dead letters and replays need `sorbus replay`"
 _UNNOTED, _PATIENCE = "noting", 10.0
@@ -85,7 +85,7 @@ class TargetProgress:
                 self._failing_since = None
                 self._health.note(_UNNOTED, None)
         now = time.monotonic()
-        self._next_at = now + (now - began) / _SHARE
+        self._next_at = now + min((now - began) / _SHARE, _PAUSE)
 
     def _failed(self, error: SorbusError) -> None:
         now = time.monotonic()

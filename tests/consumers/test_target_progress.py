@@ -338,6 +338,7 @@ def test_a_backup_is_as_old_as_what_a_flow_had_read_that_was_weeks_behind(line: 
 def test_a_target_that_takes_no_notes_is_said(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one where somebody holds their rows locked."""
     monkeypatch.setattr(target_progress, "_PATIENCE", 1.0)
+    monkeypatch.setattr(target_progress, "_PAUSE", 0.5)
     publish(line, 1, IDS, "v1")
     with line.consuming() as running:
         line.until({str(id): "v1" for id in IDS})
