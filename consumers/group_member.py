@@ -286,6 +286,7 @@ class GroupMember:
         self._prefetch.drop(dict.fromkeys(gone, 0))
         self._drained -= gone
         for partition in gone:
+            self._offsets.pop(partition, None)  # what the target couldn't note isn't ours to commit any more
             self._reached.pop(partition, None)
         self.looked_at(gone)
         self._positions.forget(partitions)

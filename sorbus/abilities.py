@@ -220,10 +220,7 @@ class KeepsProgress(Protocol):
         """What was noted for a topic, by partition. TransientError, AuthError."""
 
     def note_progress(self, topic: str, offsets: Mapping[int, Progress]) -> None:
-        """It has these, by partition; neither offset nor time that were noted ever go back.
-
-        TransientError, AuthError.
-        """
+        """It has these, by partition; no offset or time that was noted goes back. TransientError, AuthError."""
 
 
 class Preview(NamedTuple):

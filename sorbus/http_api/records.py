@@ -94,18 +94,13 @@ class RecordsApi:
         if answer.status == 304 and since is not None:
             return Page((), None)
         records = self._records(answer, listing, doing)
-        following = after_page(
-            listing.pagination,
-            place,
-            answer,
-            records,
-            id_path=about.id,
-            url=join_url(self._transport.base_url, call.path),
-            base_url=self._transport.base_url,
-        )
+        base_url = self._transport.base_url
+        url = join_url(base_url, call.path)
+        following = after_page(listing.pagination, place, answer, records, id_path=about.id, url=url, base_url=base_url)
         after = None if following is None else following.to_text()
-        has_more = after is None and says_more(answer, listing.pagination)
-        if not listing.is_paged:  # whoever writes the description may not have seen that there are pages
+        if listing.is_paged:
+            has_more = after is None and says_more(answer, listing.pagination)
+        else:  # whoever described it may not have seen that there are pages
             has_more = not shows_all(call, answer, records, listing.records)
         if listing.refers:  # the total counts its items, of which several may refer to one record
             return Page(self._referred(resource, records, listing.refers), after, None, has_more)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
 from sorbus.abilities import Progress
 from sorbus.bus.kafka import admin
@@ -233,6 +234,20 @@ def test_a_batch_that_waited_long_says_nothing_of_partitions_that_are_another_me
     try:
         member.landed(PolledBatch([], {(line.topic, 0): 7}, {}, {(line.topic, 0): 0.0}))
         assert member.reached() == {}
+    finally:
+        member.leave()
+
+
+def test_what_was_not_noted_of_a_partition_that_goes_is_not_committed_when_it_is_back(line: Line) -> None:
+    """Another member may be further on by then."""
+    place = line.topic, 0
+    member = GroupMember(line.flow, line.settings, Health(), Stop())
+    try:
+        member._kafka.assign([TopicPartition(*place, 0)])
+        member.is_noted, member._reached[place] = True, 0
+        member.landed(PolledBatch([], {place: 7}, {}, {place: time.time()}))
+        member._revoked(member._kafka, [TopicPartition(*place)])
+        assert member._offsets == {}
     finally:
         member.leave()
 
