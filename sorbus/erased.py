@@ -64,7 +64,12 @@ class ErasedRecords:
                 self.read()
             except SorbusError as error:
                 _log.warning("records of %s that were erased since are not left out: %s", self._data_type, error)
-        return self.without(messages) if self._erased else messages
+        if not self._erased:
+            return messages
+        kept = self.without(messages)
+        if left_out := len(messages) - len(kept):
+            _log.info("%d states of erased records of %s are left out", left_out, self._data_type)
+        return kept
 
     def covers(self, id: bytes, version: int) -> bool:
         """Whether this version of a record is one that was erased."""
