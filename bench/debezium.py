@@ -76,8 +76,9 @@ class Debezium:
     topic = "dbz.public.customers"
     table = "dbz_customers"
 
-    def __init__(self, peer: Path) -> None:
-        self._peer = peer
+    def __init__(self, peer: Path, heap: str = "1500m") -> None:
+        """`heap`: as the peer's README says, unless many rows need more."""
+        self._peer, self._heap = peer, heap
         self._folder = Path()
         self._worker: Child | None = None
 
@@ -89,7 +90,9 @@ class Debezium:
         files = [str(self._peer / f"{name}.properties") for name in ("worker", "src", "sink")]
         class_path = f"{self._jars / 'libs'}/*:{self._jars / 'avro'}/*"
         main = "org.apache.kafka.connect.cli.ConnectStandalone"
-        self._worker = Child.start("connect", ["java", "-Xmx1500m", "-cp", class_path, main, *files], self._folder)
+        self._worker = Child.start(
+            "connect", ["java", f"-Xmx{self._heap}", "-cp", class_path, main, *files], self._folder
+        )
 
     def pause_sink(self) -> None:
         self._ask("PUT", "/connectors/sink/pause")
