@@ -71,6 +71,7 @@ class BatchRows:
         for one in wanted:
             with self._refusing(one):
                 self._require_one_row(one)
+                self._require_unmerged(one)
         # Who keeps a key comes before those who want it.
         self._settle(sorted(wanted, key=lambda one: one.before is None or one.before.key != one.key))
         self._numbers = self._assigned([one for one in wanted if one.place not in self.refused])
@@ -131,6 +132,12 @@ class BatchRows:
                 reason="doubled key",
                 field=self._sheet.key,
             )
+
+    def _require_unmerged(self, one: Wanted) -> None:
+        number = self._own.get(one.place)
+        number = self._at.get(one.place) if number is None else number
+        if one.row is not None and number is not None:
+            self._sheet.require_unmerged(number, one.row)
 
     def _settle(self, wanted: Sequence[Wanted]) -> None:
         """Refuses those who want the key of another, until that changes nothing: who is refused keeps its own key."""

@@ -16,7 +16,7 @@ from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery,
 from sorbus.consumers.spreadsheet.batch_rows import BatchRows, Holder, Wanted
 from sorbus.consumers.spreadsheet.new_file import plan_file, versions_of
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
-from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row, key_text
+from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
 from sorbus.consumers.spreadsheet.totals import read_totals
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
@@ -148,7 +148,7 @@ class SpreadsheetConsumer:
     def _held(self, id: str, before: WrittenRecord | None) -> str | None:
         """The key of the record's row; None where it was never written and the key column isn't the id."""
         if self._records.fills_key:
-            return key_text(id)
+            return self._records.key_text(id)
         return before.key if before is not None else None
 
     def _write(self, session: WrittenSession, wanted: Sequence[Wanted]) -> list[RejectedDelivery]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from sorbus.mapping.record import target_maker
 from sorbus.privacy.mask import personal_names
 from sorbus.schema import FieldType
 from sorbus.spreadsheet.sheet_edit import Value
-from sorbus.spreadsheet.text_edit import TextStyle, require_encodable, written
+from sorbus.spreadsheet.text_edit import TextStyle, require_encodable, unshielded, written
 
 _LONGEST = 32_767
 _DIGITS = 15
@@ -34,6 +34,7 @@ class RecordCells:
         options = flow.options
         assert isinstance(options, SpreadsheetTarget)
         self._options = options
+        self._style = TextStyle(options.numbers, options.dates)
         parts = assign_target(
             flow.mapping, flow.system.name, flow.flow.data_type, flow.schema, {"": options.resource}, flow.lookups
         )
@@ -90,8 +91,12 @@ class RecordCells:
         return row
 
     def key_of(self, row: Mapping[str, Value]) -> str:
-        """The key as it is compared."""
-        return key_text(row.get(self._options.key))
+        """The key as it is compared: as it is found in the file once it was written."""
+        return self.key_text(row.get(self._options.key))
+
+    def key_text(self, value: Value) -> str:
+        """A value of the key column as it is compared."""
+        return key_text(value if self._options.is_workbook else unshielded(written(value, self._style)))
 
     def check_text(self, row: Row, style: TextStyle, encoding: str) -> None:
         """PermanentError where a text file's encoding lacks a letter, or no text file holds it."""
@@ -156,7 +161,10 @@ class RecordCells:
         zone = self._options.time_zone
         if not zone or moment.year < 1901:
             return as_text(moment)
-        return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        placed = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        if not self._options.is_workbook:
+            return placed
+        return placed + timedelta(microseconds=round(placed.microsecond, -3) - placed.microsecond)
 
 
 def key_text(value: object) -> str:

@@ -18,7 +18,7 @@ from sorbus.spreadsheet.replace_file import replace_file, require_closed
 from sorbus.spreadsheet.sheet_edit import Cells, SheetEdit, Value, is_same
 from sorbus.spreadsheet.sheet_rows import MORE_CELLS, SheetRows, read_sheets
 from sorbus.spreadsheet.text_edit import TextStyle, edit_text, unshielded, written
-from sorbus.spreadsheet.xlsx import column_letter
+from sorbus.spreadsheet.xlsx import MOST_ROWS, column_letter
 from sorbus.spreadsheet.xlsx_edit import SharedFormula, edit_workbook
 
 _DIGITS = re.compile(r"[0-9]{1,60}(\.[0-9]{1,60})?")
@@ -86,8 +86,7 @@ class TargetSheet:
             cell = row.cells[at] if at < len(row.cells) else None
             if isinstance(cell, UnusableCell) and cell.reason != _MERGED:
                 self._unreadable.append(f"{sheet.place(row.number, at)} {cell.words}")
-            key = key_text(plain(cell))
-            key = key if self._options.is_workbook else unshielded(key)
+            key = key_text(plain(cell) if self._options.is_workbook else unshielded(str(cell or "")))
             if key:
                 self._rows.setdefault(key, []).append(row.number)
             if key and (wanted is None or key in wanted):
@@ -167,6 +166,19 @@ class TargetSheet:
                 found[name] = (plain(cell), value)
         return found
 
+    def require_unmerged(self, number: int, row: Mapping[str, Value]) -> None:
+        """PermanentError where a cell would be written that nobody sees."""
+        cells = self._cells.get(number, [])
+        for name in self.differs(number, row):
+            at = self.columns[name]
+            cell = cells[at] if at < len(cells) else None
+            if isinstance(cell, UnusableCell) and cell.reason == _MERGED:
+                raise PermanentError(
+                    f"{self.name}, row {number}, column {column_letter(at + 1)} ({name}) {cell.words}",
+                    reason=_MERGED,
+                    field=name,
+                )
+
     def write(self, edit: SheetEdit, own: str | None = None) -> FileStamp:
         """Replaces the file. `own`: its stamp, as text, when Sorbus wrote it last. TransientError."""
         if self._name is None:
@@ -182,12 +194,18 @@ class TargetSheet:
                 settle=settle,
             )
         name = self._name
+        if edit.added and self._last + len(edit.added) > MOST_ROWS:
+            raise TransientError(
+                f"{self._path.name}, sheet {name} has a value in row {self._last:,}, and no sheet has more than"
+                f" {MOST_ROWS:,} rows: delete what is in row {self._last:,} if it is no record; new rows go"
+                " below the last one with a value"
+            )
         try:
             return replace_file(self._path, self.stamp, lambda into: edit_workbook(self._path, name, edit, into))
         except SharedFormula as error:
             raise TransientError(
-                f"{self._path.name}, cell {error.place} holds a formula that other cells take theirs from, and its"
-                " column is written by Sorbus: replace the formulas of that column by values"
+                f"{self._path.name}, cell {error.place} holds a formula that other cells take theirs from, or is filled"
+                " by another cell's, and its column is written by Sorbus: replace the formulas of that column by values"
             ) from error
 
     @property

@@ -34,6 +34,7 @@ _LARGEST_SHEET = 2_000_000_000
 _LARGEST_PART = 200_000_000
 """Bytes of a part that is kept in memory: the texts, the styles."""
 _MOST_COLUMNS = 16_384
+MOST_ROWS = 1_048_576
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 Row = tuple[int, list[Cell]]
 """Its number as the program shows it, and its cells from column A on."""
@@ -133,7 +134,7 @@ class XlsxFile:
             number = 0
             for element in source.elements("row", "mergeCell"):
                 if local_name(element) == "mergeCell":
-                    self.merged.append(_area(element.get("ref", "")))
+                    self.merged.append(area_of(element.get("ref", "")))
                     continue
                 number = int(element.get("r") or number + 1)
                 cells = self._cells(element)
@@ -300,7 +301,8 @@ def column_letter(column: int) -> str:
     return letters
 
 
-def _area(name: str) -> Area:
+def area_of(name: str) -> Area:
+    """A2:B3, or a single cell."""
     first, _, last = name.replace("$", "").partition(":")
     last = last or first
     row = [int("".join(filter(str.isdigit, end)) or 0) for end in (first, last)]

@@ -18,7 +18,7 @@ from sorbus.mapping.filters.text import as_text
 from sorbus.spreadsheet.cells import escaped
 from sorbus.spreadsheet.sheet_edit import Cells, SheetEdit, Value
 from sorbus.spreadsheet.workbook_parts import WorkbookParts, extended
-from sorbus.spreadsheet.xlsx import XlsxFile, column_letter, column_number
+from sorbus.spreadsheet.xlsx import XlsxFile, area_of, column_letter, column_number
 
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _EPOCH_1900, _EPOCH_1904 = date(1899, 12, 30), date(1904, 1, 1)
@@ -85,6 +85,11 @@ class _Editor:
         p = self._prefix
         self._row = re.compile(rf"<{p}row\b([^>]*?)(?:/>|>(.*?)</{p}row>)", re.DOTALL)
         self._cell = re.compile(rf"<{p}c\b([^>]*?)(?:/>|>(.*?)</{p}c>)", re.DOTALL)
+        formulas = (dict(_ATTRIBUTE.findall(one)) for one in re.findall(rf"<{p}f\b([^>]*)", self._inside))
+        self._filled = [
+            area_of(one["ref"]) for one in formulas if one.get("t") in ("array", "dataTable") and "ref" in one
+        ]
+        """Cells that one formula fills: all but its first hold results only."""
 
     def made(self) -> str:
         """The sheet with the changes."""
@@ -176,6 +181,11 @@ class _Editor:
             old = cells.get(column)
             style = old.attributes.get("s") if old is not None else template.get(column)
             place = f"{column_letter(column + 1)}{row.number}"
+            if any(
+                area.first_row <= row.number <= area.last_row and area.first_column <= column + 1 <= area.last_column
+                for area in self._filled
+            ):
+                raise SharedFormula(place)
             if old is not None and f"<{p}f" in old.xml:
                 if re.search(rf'<{p}f\b[^>]*\b(ref|si)="', old.xml):
                     raise SharedFormula(place)
@@ -187,6 +197,8 @@ class _Editor:
 
     def _written(self, place: str, value: Value, style: str | None) -> str:
         p = self._prefix
+        if isinstance(value, date) and self._book.is_1904 and value.year < _EPOCH_1904.year:
+            value = as_text(value)  # programs show no date before the first one
         if isinstance(value, date):
             style = self._parts.date_style(style, has_time=isinstance(value, datetime))
         elif isinstance(value, int | Decimal) and not isinstance(value, bool):

@@ -117,7 +117,7 @@ class SheetTarget(Target):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.options = {"file": self.file}
+        self.options = {"file": self.file, "settle": 0.0}
         self.path = folder / self.file
 
     @contextmanager

@@ -8,7 +8,9 @@ import zipfile
 from decimal import Decimal
 from pathlib import Path
 
+import openpyxl
 import pytest
+from openpyxl.worksheet.formula import ArrayFormula
 
 from sorbus.errors import TransientError
 from tests.consumers.spreadsheet.office import Office
@@ -206,3 +208,43 @@ def test_a_row_with_more_cells_whose_key_may_have_moved_waits(tmp_path: Path) ->
     office.write_below("1", "50", "2", "name")
     with pytest.raises(TransientError, match="row 2 has more cells than the header"):
         office.deliver({"50": ONE})
+
+
+def test_a_value_in_a_sheets_last_row_lets_the_flow_wait_and_damages_nothing(tmp_path: Path) -> None:
+    office = Office(tmp_path, "k.xlsx", [("name", "No", ""), ("amount", "Price", "")])
+    office.prepare()
+    assert office.deliver({"a": {"name": "A"}}) == []
+    office.change("F1048576", "x")
+    before = office.path.read_bytes()
+    with pytest.raises(TransientError, match=r"row 1,048,576.*delete"):
+        office.deliver({"b": {"name": "B"}})
+    assert office.path.read_bytes() == before
+    assert office.deliver({"a": {"name": "A", "amount": D(2)}}) == [], "no row is added"
+    office.change("F1048576", None)
+    assert office.deliver({"b": {"name": "B"}}) == []
+    assert [row[0] for row in office.cells()[1:]] == ["A", "B"]
+
+
+def test_a_cell_that_merged_cells_hide_is_a_dead_letter_and_holds_up_no_other(tmp_path: Path) -> None:
+    office = Office(tmp_path, "k.xlsx", [("name", "No", ""), ("amount", "Price", "")])
+    office.prepare()
+    assert office.deliver({id: {"name": id, "amount": D(1)} for id in "abc"}) == []
+    book = openpyxl.load_workbook(office.path)
+    book.worksheets[0].merge_cells("B2:B3")
+    book.save(office.path)
+    [refused] = office.deliver({id: {"name": id, "amount": D(9)} for id in "abc"})
+    assert refused.place == 1
+    assert "row 3, column B (Price) is a part of the merged cells B2:B3" in str(refused.error)
+    assert office.cells()[1:] == [["a", 9], ["b", None], ["c", 9]]
+
+
+def test_a_cell_that_another_cells_formula_fills_lets_the_flow_wait(tmp_path: Path) -> None:
+    office = Office(tmp_path, "k.xlsx", [("name", "No", ""), ("amount", "Price", "")])
+    office.prepare()
+    assert office.deliver({id: {"name": id, "amount": D(1)} for id in "abc"}) == []
+    office.change("B2", ArrayFormula("B2:B3", "=ROW(B2:B3)"))
+    before = office.path.read_bytes()
+    with pytest.raises(TransientError, match="cell B3 holds a formula"):
+        office.deliver({"b": {"name": "b", "amount": D(9)}})
+    assert office.path.read_bytes() == before
+    assert office.deliver({"c": {"name": "c", "amount": D(9)}}) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -69,6 +70,52 @@ def test_a_key_changes_hands_within_a_batch(
     steps = [(id, None if key is None else article(key)) for id, key in batch.items()]
     assert office.deliver(dict(reversed(steps) if is_reversed else steps)) == []
     assert keys(office) == sorted(after)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    ("field", "key", "style"),
+    [
+        ("name", "\tA100", {}),
+        ("name", "\t=A100", {}),
+        ("name", "=A100", {}),
+        ("name", "'=A100", {}),
+        ("name", "'-5", {}),
+        ("name", "00123", {}),
+        ("count", 12345, {"decimals": "1.234,56"}),
+        ("count", -12345, {"decimals": "1'234.56"}),
+        ("amount", D("1.5"), {"decimals": "1.234,56"}),
+        ("made_on", date(2026, 1, 2), {"dates": "%d.%m.%Y"}),
+        ("active", True, {}),
+    ],
+)
+def test_a_key_of_any_kind_and_style_is_found_again(
+    tmp_path: Path, file: str, field: str, key: object, style: dict[str, str]
+) -> None:
+    office = desk(tmp_path, file, [(field, "No", ""), ("note", "Price", "")], **style if file == "k.csv" else {})
+    for note in "12":
+        assert office.deliver({"a": {"name": "x", field: key, "note": note}}) == []
+    assert [row[1] for row in office.cells()[1:]] == ["2"]
+    assert office.deliver({"a": None}) == []
+    assert not any(cell for row in office.cells()[1:] for cell in row)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("micros", [0, 499, 678_901, 999_999])
+def test_a_key_that_is_a_point_in_time_is_found_again(tmp_path: Path, file: str, micros: int) -> None:
+    office = desk(tmp_path, file, [("seen_at", "No", ""), ("note", "Price", "")], time_zone="Europe/Zurich")
+    at = datetime(2026, 1, 2, 3, 4, 59, micros, UTC)
+    for note in "12":
+        assert office.deliver({"a": {"name": "x", "seen_at": at, "note": note}}) == []
+    assert [row[1] for row in office.cells()[1:]] == ["2"]
+
+
+@pytest.mark.parametrize("id", ["=A", "'=A", "@A", "+A"])
+def test_an_id_that_looks_like_a_formula_is_found_again(tmp_path: Path, id: str) -> None:
+    office = desk(tmp_path, mapping=BY_ID)
+    for price in (1, 2):
+        assert office.deliver({id: article("x", price)}) == []
+    assert [row[2] for row in office.cells()[1:]] == ["2"]
 
 
 def crash_after_the_file(office: Office, records: dict[str, Record]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import openpyxl
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from sorbus.conformance.sample_type import NAME, Deliveries
 from sorbus.connector import RejectedDelivery
@@ -139,3 +141,16 @@ def test_a_moment_beyond_the_calendar_of_its_time_zone_stops_no_other(tmp_path: 
     (refused,) = _deliver(office, {"made_at": last}, {"made_at": datetime(2026, 11, 30, 12, tzinfo=UTC)})
     assert refused.place == 0
     assert office.cells()[1:] == [["2", "2026-11-30 13:00:00"]]
+
+
+def test_a_date_before_the_first_one_of_a_workbook_is_text(tmp_path: Path) -> None:
+    office = Office(tmp_path, "k.xlsx", [("name", "No", ""), ("made_on", "Day", "")])
+    office.prepare()
+    book = openpyxl.load_workbook(office.path)
+    book.epoch = CALENDAR_MAC_1904
+    book.save(office.path)
+    days = {"a": date(1903, 12, 31), "b": date(1904, 1, 2), "c": date(2026, 1, 1)}
+    assert office.deliver({id: {"name": id, "made_on": day} for id, day in days.items()}) == []
+    shown = {id: office.consumer().look(id) for id in days}
+    assert {id: row and row["Day"] for id, row in shown.items()} == {id: str(day) for id, day in days.items()}
+    assert [type(row[1]) for row in office.cells()[1:]] == [str, datetime, datetime]
