@@ -15,13 +15,15 @@ from sorbus import native
 from sorbus.bus.names import Names
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.native import codec
-from sorbus.postgres.delivery_note import Delivered, read_note
+from sorbus.postgres.delivery_note import read_note
 from sorbus.producers.postgres.capture import Capture, Key
 from sorbus.producers.postgres.client_encoding import UTF8, Encoding
 from sorbus.producers.postgres.fetch import oids_of
 from sorbus.producers.postgres.key_claims import KeyClaims
 from sorbus.producers.postgres.key_reads import Fetch, KeyReads
 from sorbus.producers.postgres.layout import FAULTS, TextRow
+from sorbus.producers.postgres.new_partitions import NewPartitions
+from sorbus.producers.postgres.own_deliveries import OwnDeliveries
 from sorbus.producers.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -83,10 +85,7 @@ class Collector:
         """`look` is called when a data type's tables may have changed: it refreshes the capture. `start`: the LSN from
         which the stream is read, where that is before our position. `names`: of the data types' topics.
         """
-        self._by_topic = {names.topic(capture.name): capture.name for capture in captures}
-        self._notes: dict[str, Delivered] = {}
-        self._noted_from = 0
-        self._delivered: dict[tuple[str, bytes, int], int] = {}
+        self._own = OwnDeliveries([capture.name for capture in captures], names)
         self._encoding = encoding
         self._state = state
         self._ended: CommitSeen | None = None
@@ -102,6 +101,8 @@ class Collector:
         self._resolved: list[tuple[str, bytes]] = []
         self._resnapshot: list[str] = []
         self._occupied = KeyClaims()
+        self._partitions = NewPartitions()
+        self._left_shared: set[str] = set()
         self._is_cut = False
         self._bytes = 0
         self._version = state.version
@@ -186,6 +187,7 @@ class Collector:
                 if self.has_work:
                     return False
                 self._row += 1
+                self._partitions.truncated(found.oids)
                 if self._row > self._skip:
                     self._truncated(found.oids)
             elif type(found) is Begin:
@@ -194,11 +196,42 @@ class Collector:
                 self._committed(found)
             elif type(found) is Relation:
                 self._readers.add(found)
+                if self._skip < sys.maxsize:
+                    self._described(found.oid)
             elif kind == 77 and (note := read_note(message)) is not None:  # M
-                self._noted(*note)
+                self._own.noted(*note)
             return True
         except (IndexError, struct_error) as error:  # cut short, or fewer values than the table has columns
             raise ProtocolError(f"message {message[:1]!r} of {len(message)} bytes isn't as its table is") from error
+
+    def _described(self, oid: int) -> None:
+        table = self._partitions.described(oid, (self._final, self._row), self._xid, self.state, self._readers.is_read)
+        if table is not None and (readers := self._readers.get(table)) is not None:
+            self._must_copy(readers.names)
+
+    @property
+    def has_new_partitions(self) -> bool:
+        """Whether a look at the catalog is due before what was collected is taken; then `looked_for_partitions`."""
+        return bool(self._partitions)
+
+    @property
+    def has_left_shared(self) -> bool:
+        """Whether a row has gone whose key another one may have by a transaction of before this stream."""
+        return bool(self._left_shared)
+
+    def doubt(self) -> None:
+        """Such a transaction may not be visible yet."""
+        self._must_copy(self._left_shared)
+
+    def looked(self) -> None:
+        """The catalog was looked at."""
+        self._readers.looked()
+
+    def looked_for_partitions(self) -> None:
+        """`state` remembers a new look. Rows of partitions that are gone, or were, only a new copy can delete."""
+        for oid in self._partitions.gone(self.state):
+            if (readers := self._readers.get(oid)) is not None:
+                self._must_copy(readers.names)
 
     def reached(self, lsn: int) -> None:
         """The server has sent everything before `lsn`. LostPosition where what was read before wasn't among it."""
@@ -210,7 +243,7 @@ class Collector:
         self.in_transaction = True
         self._final, self._xid, self._occurred_at = begin.final_lsn, begin.xid, begin.committed_at
         self._row = 0
-        self._notes, self._noted_from = {}, len(self._changes)
+        self._own.begin(len(self._changes))
         state, ended = self._state, self._ended
         self._skip = state.done if ended is None and state.transaction == begin.final_lsn else 0
         if begin.final_lsn < (state.lsn if ended is None else ended.end):
@@ -225,8 +258,7 @@ class Collector:
     def _committed(self, commit: Commit) -> None:
         _check_lsn(commit.end_lsn)
         self.in_transaction = False
-        if self._notes:
-            self._label()
+        self._own.label(self._changes, self._reads.completed)
         self._recent.append(self._xid)
         seen = CommitSeen(commit.end_lsn, commit.committed_at, self._xid)
         if self._skip == sys.maxsize:
@@ -235,20 +267,6 @@ class Collector:
             self._repeats.passed()
             self._ended = seen
         self._skip = 0
-
-    def _noted(self, topic: str, delivered: Delivered) -> None:
-        """This transaction is Sorbus's own, of these records."""
-        if (name := self._by_topic.get(topic)) is not None:
-            self._notes[name] = {**self._notes.get(name, {}), **delivered}
-
-    def _label(self) -> None:
-        """Tells which of the transaction's changes Sorbus made: not those whose rows are read later."""
-        later = self._reads.completed
-        for place, change in enumerate(self._changes[self._noted_from :], self._noted_from):
-            brought = self._notes.get(change.data_type, {}).get(change.id)
-            if brought is not None and place not in later:
-                self._delivered[change.data_type, change.id, change.version] = brought
-        self._noted_from = len(self._changes)
 
     def _state_of(self, shape: RowShape, message: bytes) -> None:
         """A row's new state, of a table that one data type reads as its record's own."""
@@ -335,6 +353,10 @@ class Collector:
         """A row has left its key: deleted, or changed to another one. Only the database knows who has it now."""
         capture = shape.capture
         is_shared = not shape.is_unique or bool(capture.members_of(capture.table).heirs)
+        if is_shared:  # what another row of this key has become must be seen
+            self._reads.after(self._recent)
+            if not capture.is_aggregate:  # of those, all that was published was read, and so was visible
+                self._left_shared.add(capture.name)
         if capture.is_aggregate or is_shared or self._occupied.has(capture.name, id, self._changes, self._rejects):
             self._mark(capture, "", cast("Key", shape.key(old)), is_left=True)
         else:
@@ -419,14 +441,12 @@ class Collector:
                     swept.add(capture.name)
                     self._sweeps.append(StaleRecordDeletion(capture.name, self._next_version(), self._occurred_at))
         for reader in readers:
-            names = {shape.capture.name for shape in reader.roots} | {each.capture.name for each in reader.parents}
-            self._must_copy(names - swept)
+            self._must_copy(reader.names - swept)
 
     def take(self) -> Taken:
         """What has been collected, in the stream's order, and `state` moved past it."""
         has_read = self._reads.has_marked
-        if self._notes:
-            self._label()
+        self._own.label(self._changes, self._reads.completed)
         changes = self._reads.read(self._changes, self._rejects, self._occurred_at, self._next_version)
         if has_read and self._reads.awaits(self._recent):
             self._recent.clear()  # they have been seen, and need not be looked for again
@@ -437,8 +457,7 @@ class Collector:
         is_cut = self.in_transaction or self._is_cut
         is_repeatable = not (has_read or self._reads.completed or others or is_cut)
         self._is_cut = self.in_transaction
-        taken = Taken(changes, self._rejects, self._sweeps, self._resolved, self._delivered, is_repeatable)
-        self._delivered, self._noted_from = {}, 0
+        taken = Taken(changes, self._rejects, self._sweeps, self._resolved, self._own.take(), is_repeatable)
         self.state = replace(
             self.state.untold(self._resnapshot) if self._resnapshot else self.state,
             version=self._version,
@@ -447,6 +466,7 @@ class Collector:
         )
         self._changes, self._rejects, self._sweeps, self._resolved = [], [], [], []
         self._resnapshot, self._bytes = [], 0
+        self._left_shared.clear()
         self._reads.clear()
         return taken
 

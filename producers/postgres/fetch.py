@@ -31,6 +31,9 @@ from sorbus.producers.record_keys import key_fault, record_id
 
 _PATIENCE = 30.0
 _AT_ONCE = 1000
+_SNAPSHOT = sql.SQL(
+    "select pg_current_snapshot()::text, case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end"
+)
 _Items = dict[str, list[bytes] | RejectedRecord]
 T = TypeVar("T")
 _Read = Callable[[Sequence[Key], str], list[T]]
@@ -75,6 +78,8 @@ class KeyReader:
 
     def __init__(self, session: Connection, encoding: Encoding, capture: Capture, snapshot: str = "") -> None:
         self._session, self._encoding, self._capture, self._snapshot = session, encoding, capture, snapshot
+        self.log_end: str | None = None
+        """The end of the log (an LSN) when the last of it was read; what was read may lie before it."""
 
     def fetch(
         self, keys: Sequence[Key], part: str = "", after: Collection[int] = ()
@@ -168,7 +173,8 @@ class KeyReader:
         deadline = time.monotonic() + _PATIENCE
         while True:
             self._session.execute("set transaction isolation level repeatable read read only")
-            ((snapshot,),) = self._texts(sql.SQL("select pg_current_snapshot()::text"), ())
+            ((snapshot, end),) = self._texts(_SNAPSHOT, ())
+            self.log_end = None if end is None else end.decode()
             if not after or not is_running((snapshot or b"").decode(), after):
                 return
             self._session.rollback()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -42,6 +42,8 @@ _LONGEST = 30.0
 """Seconds after which a chunk is cut short: its snapshot holds VACUUM back."""
 _MOST_NEWER = 100_000
 _ASK_EVERY = 0.05
+_LONG = 1.0
+"""Seconds of waiting for transactions after which those of other databases are told from the rest, as often."""
 _UNSEEN = 30.0
 """Seconds after which a transaction that was streamed should be visible."""
 _BLOCKER_EVERY, _RATE_OVER = 10.0, 5.0
@@ -97,11 +99,17 @@ class IncrementalSnapshot:
         due = self.due(state)
         return due is not None and (due.data_type == self._ready or self._may_begin(due.data_type, passed))
 
-    def tables_changed(self) -> None:
-        """A look has found what the stream may not tell: what hasn't begun waits until the stream has passed it."""
-        self._awaited, self._marks = {}, {}
-        if not self._started:
-            self._ready = None
+    def tables_changed(self, again: Collection[str] = ()) -> None:
+        """A look has found what the stream may not tell: what hasn't begun waits until the stream has passed it.
+
+        `again`: data types that wait once more for all transactions that are open, too. The others don't: on a server
+        that makes a partition every minute they would wait forever.
+        """
+        now, ready = time.monotonic(), None if self._started else self._ready
+        if ready is not None:
+            self._awaited[ready], self._ready = (0, now), None
+        self._awaited = {name: awaited for name, awaited in self._awaited.items() if name not in again}
+        self._marks = {}
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -142,13 +150,19 @@ class IncrementalSnapshot:
             del self._marks[data_type], self._awaited[data_type]
             self._ready = data_type
             return True
-        if time.monotonic() - self._asked_at < _ASK_EVERY:
+        now = time.monotonic()
+        since = self._awaited[data_type][1] if data_type in self._awaited else now
+        is_long = now - since > _LONG
+        if now - self._asked_at < (_LONG if is_long else _ASK_EVERY):
             return False
-        self._asked_at = time.monotonic()
-        oldest, following = self._source.open_xids()
-        awaited, since = self._awaited.setdefault(data_type, (following, time.monotonic()))
+        self._asked_at = now
+        if data_type not in self._awaited:
+            self._awaited[data_type] = self._source.next_xid(), now
+        awaited, oldest = self._awaited[data_type][0], self._source.oldest_open()
+        if oldest < awaited and is_long:
+            oldest = self._source.oldest_open_here()
         if oldest < awaited:
-            if time.monotonic() - since > _PATIENCE and time.monotonic() > self._blocker_at + _BLOCKER_EVERY:
+            if now - since > _PATIENCE and time.monotonic() > self._blocker_at + _BLOCKER_EVERY:
                 self._blocker, self._blocker_at = self._source.holder_of(oldest), time.monotonic()
             return False
         self._marks[data_type] = self._source.mark_log()
@@ -270,6 +284,7 @@ class IncrementalSnapshot:
                 raise TransientError("a transaction was streamed but is still not visible to others")
             return False
         self._unseen_since = None
+        self._source.make_durable()
         stream.seen()
         rows = self._next[1] if self._next[0] == progress.version else _ROWS
         rows = min(rows, _MOST_AGGREGATES) if capture.is_aggregate else rows
@@ -320,6 +335,7 @@ class IncrementalSnapshot:
             found = session.execute(statement_bytes(query, encoding)).pgresult
             assert found is not None
             columns = range(found.nfields)
+            self._source.make_durable()
             return [
                 [_text(found.get_value(row, column), encoding) for column in columns] for row in range(found.ntuples)
             ]

@@ -30,6 +30,7 @@ from sorbus.producers.postgres.server import (
     Server,
     another_database,
     another_history,
+    make_durable,
     mark_log,
     not_accepted,
     read_server,
@@ -41,6 +42,7 @@ from sorbus.timing.duration import parse_duration
 _LOOK_EVERY = 10.0
 CHUNK_IDLE_MS = 3000
 """How long a chunk of a snapshot may hold its transaction open without reading, in milliseconds."""
+_OLDEST_HERE = (files("sorbus.producers.postgres") / "open_transactions.sql").read_text()
 _HOLDER = (files("sorbus.producers.postgres") / "transaction_holder.sql").read_text()
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ class OpenSource:
         self._watch: SourceWatch
         self._looked_at = self._beaten_at = time.monotonic()
         self.is_look_overdue = False
+        self.lapsed: Collection[str] = ()
+        """Data types that the last look found to need a new snapshot."""
 
     def resume(
         self, position: Position | None, floors: Mapping[str, int]
@@ -103,6 +107,14 @@ class OpenSource:
                 return self.after_loss(state, lost), None
             state = self._resnapshotting_lapsed(self._with_new_meaning(state))
             return replace(state, confirmed=slot.confirmed if slot is not None else 0), slot
+
+    def confirmed(self, state: PostgresPosition) -> int:
+        """Where (an LSN) the slot that is streamed from begins. TransientError; LostPosition beyond the position."""
+        with postgres_errors(f"looking at the replication slot {self._slot}"):
+            slot = read_slot(self.session, self._slot)
+        if slot is None or slot.confirmed > state.lsn:
+            raise LostPosition(str(loss(state, slot, self._slot)))
+        return slot.confirmed
 
     @property
     def is_look_due(self) -> bool:
@@ -169,10 +181,18 @@ class OpenSource:
     def fetch(
         self, capture: Capture, keys: Sequence[Key], part: str, after: Collection[int]
     ) -> Iterator[tuple[Key, Fetched | None]]:
-        """Records by key, once the transactions `after` are visible."""
+        """Records by key, once the transactions `after` are visible, as they outlive a crash of the server."""
         self.refresh(capture)
         with self.reading() as (session, encoding), postgres_errors(f"reading {capture.name} by key"):
-            yield from KeyReader(session, encoding, capture).fetch(keys, part, after)
+            reader = KeyReader(session, encoding, capture)
+            found = list(reader.fetch(keys, part, after))
+        self.make_durable(reader.log_end)
+        yield from found
+
+    def make_durable(self, lsn: str | None = None) -> None:
+        """What others could read before an LSN (by now) outlives a crash of the server. TransientError."""
+        with postgres_errors(f"waiting for the log of {self._system.name}"):
+            make_durable(self.session, lsn)
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Session, Encoding]]:
@@ -208,6 +228,12 @@ class OpenSource:
         """Keeps a session of `chunk_session` for the next time."""
         self._chunk_reading = opened
 
+    def _xid(self, query: str) -> int:
+        with postgres_errors(f"looking at the transactions of {self._system.name}"):
+            row = self.session.execute(query).fetchone()
+        assert row is not None
+        return int(str(row[0]))
+
     def _keep(self, opened: tuple[Session, Encoding]) -> None:
         if self._reading is not None:
             self._reading[0].close()
@@ -220,14 +246,23 @@ class OpenSource:
         ).fetchone()
         return int(str(row[0])) if row else 0
 
-    def open_xids(self) -> tuple[int, int]:
-        """The oldest transaction (64-bit xid) that is still open, and the next one to begin. TransientError."""
-        with postgres_errors(f"looking at the transactions of {self._system.name}"):
-            row = self.session.execute(
-                "select pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text from pg_current_snapshot() s"
-            ).fetchone()
-        assert row is not None
-        return int(str(row[0])), int(str(row[1]))
+    def next_xid(self) -> int:
+        """A transaction (64-bit xid) before which all have begun that write anything by now. TransientError.
+
+        It is used up: a snapshot shows no open one that is newer than all that have ended.
+        """
+        return self._xid("select pg_current_xact_id()::text")
+
+    def oldest_open(self) -> int:
+        """The oldest transaction (64-bit xid) that is open, or one that has not begun. TransientError."""
+        return self._xid("select pg_snapshot_xmin(pg_current_snapshot())::text")
+
+    def oldest_open_here(self) -> int:
+        """As `oldest_open`, without transactions of other databases, which can't write to this one. TransientError.
+
+        It looks at all locks of the server: to be asked seldom.
+        """
+        return self._xid(_OLDEST_HERE)
 
     def mark_log(self) -> int:
         """The end of the log (an LSN); the stream passes it soon, also when it is idle. TransientError."""
@@ -287,7 +322,7 @@ class OpenSource:
 
     def _resnapshotting_lapsed(self, state: PostgresPosition) -> PostgresPosition:
         """Data types whose rows may not be what the stream has said of them are snapshotted again, and no other."""
-        lapsed = self._watch.lapsed(self.session, state)
+        self.lapsed = lapsed = self._watch.lapsed(self.session, state)
         for name, why in lapsed.items():
             _log.warning("%s: snapshotting %s again: %s", self._system.name, name, why)
         return self.remembered(state.copying_again(lapsed))

@@ -102,10 +102,15 @@ def lapse(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, list[
     """Since `before`, the tables that the whole publication has been without (it was made or set anew), as text; then
     those that alone have left it and come back.
     """
-    known = {table: (before[table], text) for table, text in now.items() if before.get(table, text) != text}
+    known = {table: (before[table], text) for table, text in now.items() if _is_other(before.get(table, text), text)}
     anew = sorted(table for table, (was, text) in known.items() if _publication_of(was) != _publication_of(text))
     alone = (table for table, (was, text) in known.items() if table not in anew and was.count("/") == text.count("/"))
     return ", ".join(anew), sorted(alone)
+
+
+def _is_other(before: str, now: str) -> bool:
+    """Positions of earlier releases don't have the part behind the @."""
+    return before != (now if "@" in before else now.partition("@")[0])
 
 
 def _publication_of(membership: str) -> list[str]:

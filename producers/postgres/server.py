@@ -25,6 +25,8 @@ select system_identifier || '/' || current_database(),
        pg_current_wal_insert_lsn()::text
 from pg_control_system()
 """
+_FLUSHED_MESSAGES = 170000
+"""The first PostgreSQL version that flushes its log for a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,24 @@ def mark_log(session: Connection) -> int:
     row = session.execute("select pg_logical_emit_message(false, 'sorbus', %s)::text", (MARK.decode(),)).fetchone()
     assert row is not None
     return parse_lsn(str(row[0]))
+
+
+def make_durable(session: Connection, lsn: str | None = None) -> None:
+    """What was committed before `lsn` (by now) outlives a crash of the server. psycopg.Error.
+
+    With `synchronous_commit` off others see a commit before it does: what they have read of it would never have been.
+    """
+    row = session.execute(
+        "select coalesce(%s::pg_lsn, pg_current_wal_insert_lsn()) <= pg_current_wal_flush_lsn()", (lsn,)
+    ).fetchone()
+    if row is not None and row[0]:
+        return
+    if session.info.server_version >= _FLUSHED_MESSAGES:
+        session.execute("select pg_logical_emit_message(false, 'sorbus', '', true)")
+        return
+    with session.transaction():  # a commit of something
+        session.execute("set local synchronous_commit = local")
+        session.execute("select pg_logical_emit_message(true, 'sorbus', '')")
 
 
 def another_database(state: PostgresPosition, server: Server) -> str | None:

@@ -16,7 +16,7 @@ from sorbus.producers.postgres.capture import Capture, Members
 from sorbus.producers.postgres.plan import check_tables, streamed_members, tables_of
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.publication import is_named, lapse, memberships
-from sorbus.producers.postgres.tables import TableState, read_tables, untold
+from sorbus.producers.postgres.tables import TableMemory, TableState, newly_attached, read_tables, untold
 
 
 class SourceWatch:
@@ -26,6 +26,7 @@ class SourceWatch:
         self._publication, self._captures = publication, captures
         self._tables: Mapping[str, TableState] = {}
         self._published: dict[str, str] = {}
+        self._looked_at = 0
         self.look(session)
 
     def look(self, session: Connection) -> None:
@@ -53,6 +54,9 @@ class SourceWatch:
             raise AuthError("; ".join(f"{what}: {fix}" for what, fix in lacking))
         self._published = memberships(session, self._publication, streamed_members(tables.values()))
         self._tables = tables
+        row = session.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+        assert row is not None
+        self._looked_at = int(str(row[0]))
 
     def set_anew(self, state: PostgresPosition) -> str:
         """The tables that the whole publication was without at some time, "" for none: it was made or set anew."""
@@ -78,8 +82,14 @@ class SourceWatch:
 
     def remembered(self, state: PostgresPosition) -> PostgresPosition:
         """The state with what was seen."""
-        tables = {
-            capture.name: {name: self._tables[name].memory(columns) for name, columns in capture.reads().items()}
-            for capture in self._captures
-        }
+        tables: dict[str, dict[str, TableMemory]] = {}
+        for capture in self._captures:
+            known = state.tables.get(capture.name, {})
+            found = tables[capture.name] = {}
+            for name, columns in capture.reads().items():
+                memory = self._tables[name].memory(columns)
+                if name in known:
+                    attached = newly_attached(known[name], self._tables[name], state.lsn, self._looked_at)
+                    memory = replace(memory, attached=attached)
+                found[name] = memory
         return replace(state, published=self._published, tables=tables)

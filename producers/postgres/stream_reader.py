@@ -12,6 +12,7 @@ from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.client_encoding import read_natively
 from sorbus.producers.postgres.collect import Collector, Taken
+from sorbus.producers.postgres.earlier_transactions import EarlierTransactions
 from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot, Slice
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
@@ -38,12 +39,15 @@ class StreamReader:
         requested: RequestedRecords,
         snapshot: IncrementalSnapshot,
     ) -> None:
-        """`start`: where the slot is, if that may be before the position. TransientError, LostPosition."""
+        """`start`: where to stream from, if that is before the position. TransientError, LostPosition."""
         self._source, self._requested, self._snapshot = source, requested, snapshot
+        self._earlier = EarlierTransactions(source)
         with postgres_errors("connecting for replication"):
             encoding = read_natively(replication)
         start = min(start, state.lsn)
         self._stream = ReplicationStream(replication, slot, slot, start)
+        # The server process that had the slot may have moved it until it left.
+        start = max(start, source.confirmed(state))
         names = source.names
         self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding, names)
         self._pace = SnapshotPace()
@@ -102,7 +106,7 @@ class StreamReader:
         """The next batch; None when nothing came within `wait` seconds. TransientError, LostPosition."""
         stream, collector = self._stream, self._collector
         is_between = not collector.in_transaction and not collector.has_work
-        if self._requested and is_between and not self._is_repeating:
+        if (self._requested or self._earlier.unsure) and is_between and not self._is_repeating:
             self._read_requested()
         if self._source.is_look_due:
             self._look_again()
@@ -148,6 +152,10 @@ class StreamReader:
                     break
             else:
                 self._answer(decode_frame(frame))
+        if collector.has_new_partitions:
+            self._look_for_partitions()
+        if collector.has_left_shared and not self._earlier.waited():
+            collector.doubt()
         changes, rejects, sweeps, resolved, delivered, is_repeatable = collector.take()
         self._snapshot.saw(changes, rejects, sweeps)
         if new := self.state.new_among(capture.name for capture in self._source.captures):
@@ -168,8 +176,17 @@ class StreamReader:
         self._snapshot.close()
 
     def _read_requested(self) -> None:
+        earlier, have_ended = self._earlier, self._earlier.have_ended()
+        if have_ended:
+            for again in earlier.unsure:
+                self._requested.add(*again)
+            earlier.unsure.clear()
+        if not self._requested or (earlier.is_patient and not have_ended):
+            return
         by_name = {capture.name: capture for capture in self._source.captures}
         data_type, ids = self._requested.take()
+        if not have_ended:
+            earlier.unsure.append((data_type, ids))
         if (capture := by_name.get(data_type)) is not None:
             found = (record_key(id, len(capture.key)) for id in ids)
             self._collector.again(capture, [key for key in found if key is not None])
@@ -224,8 +241,19 @@ class StreamReader:
     def _look_again(self) -> None:
         looked = self._source.look_again(self.state)
         if looked != self.state:
-            self._snapshot.tables_changed()
+            is_all = looked.published != self.state.published
+            names = [capture.name for capture in self._source.captures] if is_all else self._source.lapsed
+            self._snapshot.tables_changed(names)
         self.state = looked
+        self._collector.looked()
+
+    def _look_for_partitions(self) -> None:
+        if self._source.is_look_overdue and not self._source.is_look_due:
+            return  # a table is locked: to ask at every batch would slow the stream
+        self._look_again()
+        if not self._source.is_look_overdue:
+            self._snapshot.tables_changed()  # the stream may have more of their rows to tell
+            self._collector.looked_for_partitions()
 
     def _published(self, part: Slice) -> Batch:
         collector = self._collector
@@ -244,6 +272,7 @@ class StreamReader:
         collector.unkeyed(part.capture, self._snapshot.unkeyed(part.capture))
         taken = collector.take()
         self._source.check_snapshot(part.capture, self.state)
+        collector.looked()
         if progress.sweep and not progress.is_stale:
             now = time.time_ns() // 1000
             taken.sweeps.append(StaleRecordDeletion(progress.data_type, progress.version, now, spares_rejected=True))

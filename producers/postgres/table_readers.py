@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sorbus.errors import PermanentError
-from sorbus.producers.postgres.capture import Capture
+from sorbus.producers.postgres.capture import Capture, Members
 from sorbus.producers.postgres.layout import picker
 from sorbus.producers.postgres.pgoutput import Relation
 from sorbus.producers.postgres.row_shape import RowShape
@@ -41,6 +42,11 @@ class Readers:
         """Data types of which not all of its old rows name the record."""
         return self.own_blind.union(*self.blind_partitions.values()) if self.blind_partitions else self.own_blind
 
+    @property
+    def names(self) -> set[str]:
+        """The data types whose records its rows are, or are items of."""
+        return {shape.capture.name for shape in self.roots} | {each.capture.name for each in self.parents}
+
 
 class TableReaders:
     """The tables of one stream so far, by oid."""
@@ -53,6 +59,8 @@ class TableReaders:
         """
         self._captures, self._look, self._may_shorten = captures, look, may_shorten
         self._readers: dict[int, Readers] = {}
+        self._relations: dict[int, Relation] = {}
+        self._members = self._members_now()
         self.direct: dict[bytes, RowShape] = {}
         """The tables (oid in four bytes) of which each row is one record's new state, and nothing else."""
 
@@ -60,8 +68,28 @@ class TableReaders:
         """Who reads a table; None for nobody."""
         return self._readers.get(oid)
 
+    def is_read(self, oid: int) -> bool:
+        """Whether anybody reads a table."""
+        found = self._readers.get(oid)
+        return found is not None and bool(found.roots or found.parents)
+
+    def looked(self) -> None:
+        """The catalog was looked at. Where tables have come or gone, what is described already has other readers: the
+        server describes no table twice.
+        """
+        if (now := self._members_now()) != self._members:
+            self._members = now
+            for relation in list(self._relations.values()):
+                # Where it lacked columns then and has them now, the server describes it again.
+                with suppress(PermanentError):
+                    self.add(relation)
+
+    def _members_now(self) -> list[dict[str, Members]]:
+        return [dict(capture.members) for capture in self._captures]
+
     def add(self, relation: Relation) -> None:
         """A table as the rows to come are laid out. PermanentError where it lost what names its records."""
+        self._relations[relation.oid] = relation
         name = f"{relation.schema}.{relation.name}"
         names = [column.name for column in relation.columns]
         oids = {column.name: column.oid for column in relation.columns}

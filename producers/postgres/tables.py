@@ -24,6 +24,8 @@ _TABLES = (files("sorbus.producers.postgres") / "tables.sql").read_text()
 _COLUMNS = (files("sorbus.producers.postgres") / "columns.sql").read_text()
 _LONGEST_SEARCH = 5_000
 """Milliseconds; then the table is copied again, which takes longer but waits for nothing."""
+_PARTITIONED = "p/"
+"""Marks a partition that has partitions of its own: it has no file."""
 _CLEARED = "m"
 """Marks a column of which old rows take their value from the catalog, until the table is rewritten."""
 
@@ -32,7 +34,8 @@ class Member(NamedTuple):
     """A relation whose rows a table shows: the table itself (`via` ""), a partition, or a table that inherits from it.
 
     `identity`: d, i, f or n, with the columns that old rows carry; `link`: another text after detaching and attaching;
-    `has_heirs`: tables inherit from it.
+    `above`: the oids of those between it and the table; `has_heirs`: tables inherit from it; `computed`: a digest of
+    its generation expressions.
     """
 
     oid: int
@@ -45,10 +48,12 @@ class Member(NamedTuple):
     catalog_row: str
     link: str
     made_with_link: bool
+    above: tuple[int, ...]
     identity: str
     identity_columns: tuple[str, ...]
     is_readable: bool
     has_heirs: bool
+    computed: str = ""
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -94,7 +99,7 @@ class TableState:
         read = {name: column for name, column in self.columns.items() if name in columns}
         return TableMemory(
             self.root.oid,
-            {str(member.oid): _remembered(member) for member in self.members.values() if member.has_rows},
+            {str(member.oid): _remembered(member) for member in self.members.values() if member.has_rows or member.via},
             {name: f"{column.layout}/{column.catalog_row}" for name, column in read.items()},
             {type: _labels(found) for column in read.values() for type, found in column.labels.items()},
         )
@@ -102,12 +107,17 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class TableMemory:
-    """What a position remembers of a table: its oid, members, the columns that are read, and labels of their types."""
+    """What a position remembers of a table: its oid, members, the columns that are read, and labels of their types.
+
+    `attached`: the oids of partitions that were tables of their own before, each with the LSN where the stream is past
+    that, and the (32-bit) xids that made it a partition.
+    """
 
     oid: int
     members: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    attached: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, JsonValue]:
         return {
@@ -115,12 +125,34 @@ class TableMemory:
             "members": dict(self.members),
             "columns": dict(self.columns),
             "labels": dict(self.labels),
+            "attached": {oid: list(found) for oid, found in self.attached.items()},
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, object]) -> Self:
         members, columns, labels = (cast("dict[str, str]", stored[key]) for key in ("members", "columns", "labels"))
-        return cls(int(str(stored["oid"])), members, columns, labels)
+        attached = cast("dict[str, list[int]]", stored.get("attached", {}))
+        return cls(int(str(stored["oid"])), members, columns, labels, attached)
+
+    def had_rows_before(self, oid: int, xid: int) -> bool:
+        """Whether a transaction that wrote to a partition began before it was made one, this time."""
+        return any(_is_older(xid, link) for link in self.attached.get(str(oid), ())[1:])
+
+
+def newly_attached(before: TableMemory, now: TableState, passed: int, looked_at: int) -> dict[str, Sequence[int]]:
+    """See `TableMemory.attached`; `passed`: where the stream is, `looked_at`: where the log was at this look."""
+    found = {oid: each for oid, each in before.attached.items() if each[0] > passed and int(oid) in now.members}
+    for member in now.members.values():
+        is_new = member.via == "partition" and member.has_rows and str(member.oid) not in before.members
+        if is_new and not _is_made_here(before, now, member):
+            chain = [member, *(now.members[oid] for oid in member.above)]
+            links = [int(xid) for each in chain if not each.made_with_link for xid in each.link.split("+") if xid]
+            found[str(member.oid)] = [looked_at, *links]
+    return found
+
+
+def _is_older(xid: int, other: int) -> bool:
+    return (xid - other) & 0xFFFFFFFF >= 1 << 31
 
 
 def read_tables(connection: Connection, names: Collection[str]) -> dict[str, TableState]:
@@ -128,7 +160,7 @@ def read_tables(connection: Connection, names: Collection[str]) -> dict[str, Tab
     members: dict[str, dict[int, Member]] = {}
     for name, *values in connection.execute(_TABLES, {"names": sorted(names)}).fetchall():
         member = Member(*values)  # type: ignore[arg-type]
-        member = member._replace(identity_columns=tuple(member.identity_columns))
+        member = member._replace(above=tuple(member.above), identity_columns=tuple(member.identity_columns))
         members.setdefault(str(name), {})[member.oid] = member
     roots = {oid: name for name, found in members.items() for oid, member in found.items() if not member.via}
     columns: dict[str, dict[str, _Column]] = {name: {} for name in members}
@@ -169,19 +201,25 @@ def _differences(
                 yield f"a value of an enumerated type in {now.name} was renamed"
             elif added and name in columns and _has_any(connection, now, name, added):
                 yield f"{name} of {now.name} has a new value of its enumerated type, perhaps told by a former name"
-    if gone := before.members.keys() - memory.members.keys():
+    with_rows = {oid for oid, text in before.members.items() if not text.startswith(_PARTITIONED)}
+    if gone := with_rows - memory.members.keys():
         yield f"{now.name} has lost {len(gone)} of its partitions (or of the tables that inherit from it)"
     touched = any(_is_touched(before.columns.get(name, ""), text) for name, text in memory.columns.items())
     for member in now.members.values():
-        if not member.has_rows:
-            continue
         was = before.members.get(str(member.oid))
+        if not member.has_rows and (was is None or not member.via):
+            continue
         if was is None:
-            if _brought_rows(connection, now, member):
+            made_here = _is_made_here(before, now, member)
+            if made_here and member.filenode != member.oid:
+                yield f"the new partition {member.name} was truncated or rewritten, or was unlogged"
+            elif _brought_rows(connection, now, member, made_here=made_here):
                 yield f"{member.name} came to {now.name} with rows"
-        elif was.partition("/")[2] != _remembered(member).partition("/")[2]:
+        elif "#" in was and was.partition("#")[2] != member.computed:
+            yield f"what the server computes in {member.name} is another thing"
+        elif was.partition("#")[0].partition("/")[2] != _remembered(member).partition("#")[0].partition("/")[2]:
             yield f"{member.name} left {now.name} and came back, or its replica identity was changed"
-        elif was != _remembered(member):
+        elif was.partition("/")[0] != _remembered(member).partition("/")[0]:
             if member.via == "partition":
                 yield f"the partition {member.name} was truncated or rewritten"
             elif touched or not is_named:
@@ -192,7 +230,10 @@ def _remembered(member: Member) -> str:
     """Where its rows are, and since when it belongs to the table (of a partition: with this replica identity)."""
     if not member.via:
         return f"{member.filenode}/"
-    return f"{member.filenode}/{member.link}" + (f"/{member.catalog_row}" if member.identity in "fi" else "")
+    if not member.has_rows:
+        return f"{_PARTITIONED}{member.link}"
+    identity = f"/{member.catalog_row}" if member.identity in "fi" else ""
+    return f"{member.filenode}/{member.link}{identity}" + (f"#{member.computed}" if member.via == "inherits" else "")
 
 
 def _is_touched(before: str, now: str) -> bool:
@@ -207,10 +248,21 @@ def _has_any(connection: Connection, table: TableState, column: str, labels: Seq
     return _finds_row(connection, sql.SQL("{} where {}").format(table.root.identifier, where))
 
 
-def _brought_rows(connection: Connection, table: TableState, member: Member) -> bool:
+def _is_made_here(before: TableMemory, table: TableState, member: Member) -> bool:
+    """Whether a new member has been a partition of the table ever since it was made."""
+    return (
+        member.via == "partition"
+        and member.made_with_link
+        and all(
+            each.made_with_link or before.members.get(str(each.oid)) == _remembered(each)
+            for each in (table.members[oid] for oid in member.above)
+        )
+    )
+
+
+def _brought_rows(connection: Connection, table: TableState, member: Member, *, made_here: bool) -> bool:
     """Whether a new member may have rows from before it belonged to the table; those since then were streamed."""
     where = sql.SQL("true")
-    made_here = member.via == "partition" and member.made_with_link
     if made_here:  # it may have been filled and then attached in one transaction
         where = sql.SQL("xmin = {}::xid").format(sql.Literal(member.link))  # type: ignore[assignment]
     if member.is_readable:

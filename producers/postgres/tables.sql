@@ -1,16 +1,19 @@
 -- The tables that data types are kept in, each with its partitions and with the tables that inherit from it: the catalog
 -- as it is just now. `linked` is another text when a table has left its parent and come back; `with_link`: it was made in
--- the transaction that linked it. `identity`: the columns that the old row of an update or a delete carries.
+-- the transaction that linked it. `above`: the partitions that it is a partition of. `identity`: the columns that the old
+-- row of an update or a delete carries. Last, a digest of what the server computes, which may be something else in a table
+-- that inherits.
 with recursive named (name, oid) as (
   select n.nspname || '.' || c.relname, c.oid
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname || '.' || c.relname = any (%(names)s) and c.relkind not in ('i', 'I', 'S', 't', 'c')
 ),
-family (name, oid, depth) as (
-  select name, oid, 0 from named
+family (name, oid, depth, above) as (
+  select name, oid, 0, '{}'::bigint[] from named
   union
-  select f.name, i.inhrelid, f.depth + 1 from family f join pg_inherits i on i.inhparent = f.oid
+  select f.name, i.inhrelid, f.depth + 1, case when f.depth = 0 then '{}' else f.above || f.oid::bigint end
+  from family f join pg_inherits i on i.inhparent = f.oid
 )
 select f.name,
        c.oid::bigint,
@@ -23,6 +26,7 @@ select f.name,
        c.xmin::text,
        coalesce(links.xmins, ''),
        coalesce(links.xmins = t.xmin::text, false),
+       min(f.above),
        c.relreplident::text,
        array(
          select a.attname::text
@@ -33,7 +37,13 @@ select f.name,
          order by 1
        ),
        has_table_privilege(c.oid, 'select'),
-       c.relkind <> 'p' and exists (select from pg_inherits i where i.inhparent = c.oid)
+       c.relkind <> 'p' and exists (select from pg_inherits i where i.inhparent = c.oid),
+       coalesce((
+         select md5(string_agg(concat_ws('.', a.attnum, pg_get_expr(d.adbin, d.adrelid)), ',' order by a.attnum))
+         from pg_attribute a
+         join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+         where a.attrelid = c.oid and a.attgenerated <> '' and not c.relispartition
+       ), '')
 from family f
 join pg_class c on c.oid = f.oid
 join pg_namespace n on n.oid = c.relnamespace

@@ -1,4 +1,4 @@
-"""Rows that the source may hold and that no record can be made of: said by plan, before they are dead letters."""
+"""What plan says of a source before it goes wrong: rows that no record can be made of, faults of the server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from psycopg import sql
 
 from sorbus.connector import BoundSource, BoundSystem
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
+from sorbus.postgres.diagnose import decoding_fault
 from sorbus.producers.postgres.capture import Capture, MissingTables, open_captures
 
 
@@ -17,12 +18,18 @@ def source_warnings(system: BoundSystem, sources: Sequence[BoundSource]) -> list
     assert isinstance(system.connection, PostgresConnection)
     doing = f"planning {system.name}"
     with connect(system.connection, "plan", autocommit=True) as session, postgres_errors(doing):
-        found = _of_encoding(session, system.name)
+        found = [*_of_version(session, system.name), *_of_encoding(session, system.name)]
         try:
             captures = open_captures(session, sources)
         except MissingTables:
             return found  # plan says it
         return [*found, *(words for capture in captures for words in _of_key(capture, system.name))]
+
+
+def _of_version(session: Connection, system: str) -> list[str]:
+    """Faults of the server's own, which lose changes."""
+    fault = decoding_fault(session.info.server_version)
+    return [] if fault is None else [f"{system}: {'; '.join(fault)}"]
 
 
 def _of_encoding(session: Connection, system: str) -> list[str]:

@@ -67,6 +67,16 @@ def read_dsn(connection: PostgresConnection) -> dict[str, object]:
     return given
 
 
+_DEAD_LINE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",  # keepalives watch only a line that owes us no answer: else Linux tries for 15 minutes
+}
+"""How soon a server that vanished without a word is noticed, as libpq's parameters."""
+
+
 def full_dsn(connection: PostgresConnection, application: str, *, unhurried: bool = False, **more: str) -> str:
     """The connection string with our session settings: how values are written, keepalives, a name for pg_stat.
 
@@ -75,7 +85,7 @@ def full_dsn(connection: PostgresConnection, application: str, *, unhurried: boo
     given = read_dsn(connection)
     settings = {**_SETTINGS, **(_UNHURRIED if unhurried else {})}
     options = " ".join([str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in settings.items())])
-    defaults = {"connect_timeout": "5", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+    defaults = dict(_DEAD_LINE)
     if "," in str(given.get("host") or given.get("hostaddr") or ""):  # a primary and its standbys
         defaults["target_session_attrs"] = "read-write"
     merged = {**defaults, **given, "options": options.strip(), "application_name": f"sorbus {application}"[:63], **more}

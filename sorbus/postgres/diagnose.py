@@ -12,6 +12,9 @@ from sorbus.postgres.connection import Connection, PostgresConnection, connect, 
 OLDEST, NEWEST = 14, 18
 """Major versions that Sorbus supports; newer ones most likely work."""
 
+_FAULTY: dict[int, int] = {14: 19, 15: 14, 16: 10, 17: 6}
+"""Major version -> the first minor whose logical decoding has none of the faults that `decoding_fault` tells of."""
+
 _SERVER = (files("sorbus.postgres") / "diagnose.sql").read_text()
 _SLOTS = (files("sorbus.postgres") / "diagnose_slots.sql").read_text()
 _HELD = 1_000_000_000
@@ -27,6 +30,9 @@ def diagnose_server(where: str, connection: PostgresConnection, *, slots: bool =
         assert row is not None
         version, shown, theirs, connections, connected, most_slots, has_slots, most_senders, senders = row
         yield _version(where, int(str(version)) // 10_000, str(shown))
+        if slots and (fault := decoding_fault(int(str(version)))) is not None:
+            what, fix = fault
+            yield Diagnosis(where, "minor version", what, "warning", fix)
         yield clock(where, float(str(theirs)), before, after)
         yield _used(where, "connections", int(str(connected)), int(str(connections)), "max_connections")
         if slots:
@@ -43,6 +49,23 @@ def _version(where: str, major: int, shown: str) -> Diagnosis:
         fix = f"nothing, if all works: Sorbus is tested with PostgreSQL {OLDEST} to {NEWEST}"
         return Diagnosis(where, "version", found, "warning", fix)
     return Diagnosis(where, "version", found)
+
+
+def decoding_fault(version: int) -> tuple[str, str] | None:
+    """What a server's own logical decoding does wrong, and what to do; None from the release on that corrects it.
+
+    `version`: `server_version_num`.
+    """
+    major, minor = divmod(version, 10_000)
+    first = _FAULTY.get(major, 0)
+    if minor >= first:
+        return None
+    what = f"PostgreSQL {major}.{minor} has a fault in its logical decoding, corrected in {major}.{first}: "
+    if minor < first - 1:
+        what += "a running stream can miss all changes of a table that joins a publication while somebody writes to it"
+    else:
+        what += "a stream can stop with `invalid memory alloc request size` while tables are altered"
+    return what, f"update the server to {major}.{first} or newer; it keeps its data and its slots"
 
 
 def _used(where: str, what: str, used: int, most: int, setting: str) -> Diagnosis:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 import psycopg
 import pytest
 
@@ -51,3 +54,11 @@ def test_a_value_that_the_driver_does_not_send_is_no_server_that_is_away(stack: 
         postgres_errors("looking"),
     ):
         session.execute("select %s", ["x\0y"])
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux alone gives up sooner")
+def test_a_line_that_is_dead_while_an_answer_is_due_is_noticed_within_a_minute(stack: Addresses) -> None:
+    session = connect(PostgresConnection.model_validate({"dsn": stack.database}), "us")
+    with session, socket.socket(fileno=os.dup(session.pgconn.socket)) as line:
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -17,6 +17,7 @@ from sorbus.bus.positions import read_positions
 from sorbus.bus.requests import backfill_message
 from sorbus.bus.sending import send
 from sorbus.producers.postgres import incremental_snapshot
+from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotAction, SnapshotStatus, SupportsBackfill
 from tests.producers.shop import Record, Shop
@@ -275,6 +276,56 @@ def test_who_holds_a_snapshot_up_is_named(make_shop: MakeShop, monkeypatch: pyte
             other.commit()
             items.wait_for(_expected(shop, "items"))
             items.wait(lambda: running.health.waiting() is None, lambda: running.health.waiting())
+
+
+def test_a_transaction_of_another_database_holds_nothing_up(
+    make_shop: MakeShop, make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, look = list[int](), OpenSource.oldest_open_here
+
+    def looked(source: OpenSource) -> int:
+        looks.append(look(source))
+        return looks[-1]
+
+    monkeypatch.setattr(OpenSource, "oldest_open_here", looked)
+    monkeypatch.setattr(incremental_snapshot, "_LONG", 0.05)
+    elsewhere = make_database("create table other (id int)")
+    with _joined(make_shop, 10) as shop, psycopg.connect(elsewhere) as other, psycopg.connect(shop.dsn) as here:
+        other.execute("insert into other values (1)")
+        here.execute("insert into things values (2, 'open', 0)")
+        with shop.producing():
+            items = shop.tape("item")
+            items.wait(lambda: len(looks) > 3, lambda: looks)
+            items.read()
+            assert items.events == []
+            here.commit()
+            items.wait_for(_expected(shop, "items"))
+
+
+def test_a_transaction_that_began_while_the_table_joined_the_publication_is_waited_for(
+    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incremental_snapshot, "_PATIENCE", 0.0)
+    shop = make_shop(TABLES.format(rows=10))
+    _alone(shop)
+    shop.apply()
+    with shop.producing():
+        shop.tape("thing").wait_for({"1": {"name": "thing", "size": 0}})
+    _both(shop)
+    with psycopg.connect(shop.dsn) as joins, psycopg.connect(shop.dsn) as writes:
+        (publication,) = joins.execute("select pubname from pg_publication").fetchone() or ("",)
+        joins.execute(f"alter publication {publication} add table items")
+        # The newest transaction: until a newer one has ended, no snapshot shows that it is open.
+        writes.execute("insert into items values (11, 'unstreamed', 0)")
+        joins.commit()
+        shop.apply()
+        with shop.producing() as running:
+            items = shop.tape("item")
+            items.wait(
+                lambda: "transaction" in (running.health.waiting() or "") or bool(items.read()), "it waits, or reads"
+            )
+            writes.commit()
+            items.wait_for(_expected(shop, "items"))
 
 
 @pytest.mark.slow

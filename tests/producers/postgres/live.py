@@ -69,6 +69,10 @@ class Live:
             self._take(batch)
             self._producer.confirm(batch.position)
 
+    def reread(self, data_type: str, id: bytes) -> None:
+        """Asks for a record, as a person may."""
+        self._producer.reread(data_type, [id])  # type: ignore[union-attr]
+
     def _take(self, batch: Batch) -> None:
         for sweep in batch.sweeps:
             for (name, id), (version, data) in list(self.newest.items()):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
+from sorbus.producers.postgres.tables import TableMemory
 from sorbus.snapshot_control import SnapshotAction
 
 READ = PostgresPosition("server", 1, 1, copied=("item", "thing"))
@@ -85,3 +86,13 @@ def test_a_position_of_before_snapshots_could_wait_is_understood() -> None:
     del stored["waiting"]
     (paused,) = PostgresPosition.from_position(stored).waiting
     assert (paused.data_type, paused.is_paused) == ("item", True)
+
+
+@pytest.mark.parametrize(("xid", "is_from_before"), [(99, True), (100, False), (101, False), (2**32 - 5, True)])
+def test_what_a_partition_had_before_it_was_attached_again_is_known_after_a_restart(
+    xid: int, *, is_from_before: bool
+) -> None:
+    state = replace(READ, tables={"item": {"items": TableMemory(1, attached={"7": [500, 100]})}})
+    memory = PostgresPosition.from_position(state.to_position()).tables["item"]["items"]
+    assert memory.had_rows_before(7, xid) == is_from_before
+    assert not memory.had_rows_before(8, xid)
