@@ -17,6 +17,7 @@ from sorbus.mysql.text_values import READABLE
 from sorbus.producers.mysql.options import MysqlItems, MysqlSource
 from sorbus.producers.mysql.row_images import Image
 from sorbus.producers.mysql.shape import MappedRows, raw_row
+from sorbus.producers.mysql.statements import names_column
 from sorbus.producers.mysql.table_keys import UNFIT, dead_id, require_key
 from sorbus.producers.record_keys import record_id
 from sorbus.schema import SchemaField
@@ -95,6 +96,18 @@ class MysqlCapture:
     def columns(self) -> list[str]:
         """The record table's columns that are read, the key's first."""
         return list(dict.fromkeys((*self.key, *self.shape.columns)))
+
+    def made_of(self) -> set[str]:
+        """The columns that are read, of all tables, and those that generated ones among them are computed from."""
+        found = set[str]()
+        for table, columns in ((self.table, self.columns), *((child.table, child.columns) for child in self.children)):
+            left = [name for name in columns if name in table.columns]
+            while left:
+                name = left.pop()
+                found.add(name)
+                text = table.columns[name].expression
+                left += [other for other in table.columns if other not in found and names_column(text, other)]
+        return found
 
     @property
     def is_read_by_key(self) -> bool:

@@ -12,6 +12,7 @@ from sorbus.mysql.declaration import TableName
 from sorbus.producers.mysql.binary_values import UNREAD, UnknownColumn
 from sorbus.producers.mysql.capture import ItemsTable, MysqlCapture
 from sorbus.producers.mysql.dependents import Cascade, Writers, ends_of
+from sorbus.producers.mysql.known_history import Half, require_known, require_rest
 from sorbus.producers.mysql.log_events import (
     Committed,
     Format,
@@ -29,7 +30,7 @@ from sorbus.producers.mysql.record_reader import ReadRecord
 from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets, of_now
 from sorbus.producers.mysql.snapshot_point import Told
 from sorbus.producers.mysql.statement_targets import Captured, StatementTargets, readers_of
-from sorbus.producers.mysql.statements import Effect, effect_of, names_column
+from sorbus.producers.mysql.statements import Effect, effect_of
 from sorbus.producers.mysql.table_keys import KeyTexts, dead_id, key_text
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -91,6 +92,8 @@ class LogCollector:
         self._gtid, self._at = "", 0
         self._row_events = self._done = 0
         self._is_skipped = self._is_open = self._is_held = False
+        self._is_behind = bool(state.last)  # until what follows that transaction comes
+        self._half = Half(state.transaction, state.transaction_at, state.done)
         self._xa = ""
         self._touched: set[str] = set()
         self._fresh: frozenset[str] = frozenset()
@@ -103,6 +106,8 @@ class LogCollector:
     @property
     def told(self) -> Told:
         """What reading by key has to see."""
+        if self._is_behind:
+            return Told(self.state.last, self.state.file, self.state.end)
         return Told(self._gtid or self.state.last, self.file, self.end)
 
     @property
@@ -137,16 +142,16 @@ class LogCollector:
             case Committed():
                 self._commit()
             case Prepared():
-                self.state = (
-                    replace(self.state, prepared={**self.state.prepared, self._xa: tuple(sorted(self._touched))})
-                    if not self._is_skipped
-                    else self.state
-                )
+                if not self._is_skipped:
+                    prepared = {**self.state.prepared, self._xa: tuple(sorted(self._touched))}
+                    self.state = replace(self.state, prepared=prepared)
                 self._commit()
             case Rotate():
+                self._cut()
                 self._described.clear()
                 self.file, self.end = body.file, body.position
             case Format():
+                self._cut()
                 self._described.clear()
             case Unreadable():
                 if not self._is_skipped:
@@ -169,15 +174,18 @@ class LogCollector:
         for name, keys in self._marked.items():
             self._read(next(capture for capture in self._captured.captures if capture.name == name), keys)
         taken = Collected(self._changes, self._rejects, self._sweeps, self._resolved)
-        is_inside = self.in_transaction and not self._is_skipped
+        is_inside = self.in_transaction and not self._is_skipped and not self._is_held
+        half = Half(self._gtid, self._at, max(self._row_events, self._done)) if is_inside else self._half
+        told = self.told
         state = self.state.snapshotting(list(self._resnapshot)) if self._resnapshot else self.state
         self.state = replace(
             state,
             version=self._version,
-            file=self.file,
-            end=self.end,
-            transaction=self._gtid if is_inside else "",
-            done=max(self._row_events, self._done) if is_inside else 0,
+            file=told.file,
+            end=told.end,
+            transaction=half.gtid,
+            transaction_at=half.at,
+            done=half.done,
         )
         self._changes, self._rejects, self._sweeps, self._resolved = [], [], [], []
         self._marked, self._resnapshot, self._bytes = {}, {}, 0
@@ -189,21 +197,23 @@ class LogCollector:
         state = self.state
         self._gtid, self._at = begun.gtid, begun.committed_at
         self._is_skipped = begun.gtid in state.gtids
-        if begun.gtid == state.last and begun.committed_at != state.last_at:
-            raise LostPosition(
-                f"transaction {begun.gtid} was committed at another time than the one that was read: the server's log"
-                " has another history (RESET MASTER, a restored backup, or another server)"
-            )
-        if self._is_skipped and state.is_mariadb and begun.gtid != state.last:
-            raise LostPosition(
-                f"transaction {begun.gtid} is none of those that were read, and {state.gtids} are past its number: the"
-                " log has another history since a failover, or two servers write in one domain. Against the second, let"
-                " an administrator run `SET GLOBAL gtid_strict_mode = ON;`, or give each its own gtid_domain_id"
-            )
-        self._row_events, self._done = 0, state.done if state.transaction == begun.gtid else 0
+        require_known(begun, state)
+        self._row_events = self._done = 0
+        if not self._is_skipped:
+            self._is_behind = False
+            require_rest(begun, self._half, is_mariadb=state.is_mariadb)
+            if begun.gtid == self._half.gtid:
+                self._done, self._half = self._half.done, Half()
         self._fresh = frozenset(name for name, seen in state.fresh.items() if begun.gtid in seen)
         self._is_open = self.state.is_mariadb and not begun.is_alone
         self._is_held, self._xa, self._touched = begun.is_prepared, "", set()
+
+    def _cut(self) -> None:
+        """A file that ends within a transaction: the server died as it wrote it, and undid it as it started."""
+        if self.in_transaction and not self._is_skipped:
+            self._must_snapshot(self._touched)
+        self._gtid = ""
+        self._commit()
 
     def _commit(self) -> None:
         if self._gtid and not self._is_skipped:
@@ -240,7 +250,7 @@ class LogCollector:
 
     def _rows(self, rows: LogRows, size: int) -> None:
         self._row_events += 1
-        if self._is_skipped or self._row_events <= self._done:
+        if self._is_skipped:
             return
         described = self._described.get(rows.table)
         if described is None:
@@ -250,10 +260,8 @@ class LogCollector:
             return
         concerned = {one.name for one in table.roots} | {one.name for one, _ in table.items}
         concerned |= {name for _, names in table.cascades for name in names}
-        if concerned <= self._fresh:
-            return
         self._touched |= concerned
-        if self._is_held:
+        if self._is_held or self._row_events <= self._done or concerned <= self._fresh:
             return
         self._bytes += size
         for before, after in self._reader(described).images(rows):
@@ -347,6 +355,8 @@ class LogCollector:
         effect = effect_of(statement.text, statement.database)
         if self._is_skipped:
             return self._ended(effect, statement)
+        if effect.kind == "truncate" and statement.is_of_session:
+            effect = effect._replace(kind="ddl")
         if effect.kind == "truncate" and self.has_work:
             return False
         match effect.kind:
@@ -362,22 +372,12 @@ class LogCollector:
                 if effect.kind == "ddl":  # views may be renamed, triggers come with tables
                     self._targets.may_be_written_through_others()
                 names = self._targets.data_types(statement, effect)
-                self._must_snapshot([name for name in names if self._has_other_rows(name, effect)])
+                self._must_snapshot(self._targets.with_other_rows(names, effect))
                 if effect.kind == "ddl":
                     self.altered |= names
                     if "references" in statement.text.lower():  # whose rows cascades reach may be others now
                         self.altered |= set(self._names)
         return self._ended(effect, statement)
-
-    def _has_other_rows(self, name: str, effect: Effect) -> bool:
-        """Whether a statement may have changed rows of a data type whose tables it names."""
-        if effect.kind == "dml" or effect.columns is None:
-            return True
-        capture = next(one for one in self._captured.captures if one.name == name)
-        if any(all(names_column(clause, column) for column in capture.key) for clause in effect.keys):
-            return True
-        read = {*capture.columns, *(column for child in capture.children for column in child.columns)}
-        return any(names_column(clause, column) for clause in effect.columns for column in read)
 
     def _ended(self, effect: Effect, statement: Statement) -> bool:
         if effect.kind == "begin" or statement.text.rstrip(" ;").lower().endswith("start transaction"):

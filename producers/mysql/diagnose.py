@@ -9,7 +9,7 @@ from sorbus.connector import BoundSystem
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.mysql.connection import session_for
 from sorbus.mysql.discovery import connection_of
-from sorbus.producers.mysql.server import read_server, retention_days, server_faults
+from sorbus.producers.mysql.server import read_server, retention_days, server_faults, unsafe_settings
 
 _SHORT = 2.0
 """Days of log below which a weekend's outage loses the position."""
@@ -29,6 +29,13 @@ def diagnose_source(system: BoundSystem) -> Iterator[Diagnosis]:
             yield Diagnosis(where, "binary log", fault.what, "problem", fault.fix)
         if not faults:
             yield Diagnosis(where, "binary log", "it logs whole rows with their columns' names")
+        if unsafe := unsafe_settings(server):
+            yield Diagnosis(
+                where, "crashes", f"{' and '.join(unsafe)}: a crash may take back what was published, or lose it from"
+                " the log alone, and nothing says so", "warning",
+                "run `SET GLOBAL sync_binlog = 1, GLOBAL innodb_flush_log_at_trx_commit = 1;`, and write both in the"
+                " server's configuration file; until then, run `sorbus backfill TYPE` after a crash of it",
+            )  # fmt: skip
         days = retention_days(server)
         if days is not None and days < _SHORT:
             yield Diagnosis(

@@ -21,10 +21,11 @@ def history_fault(server: MysqlServer, state: MysqlPosition, now: Gtids) -> str 
         if isinstance(now, MariadbGtids) and isinstance(state.gtids, MariadbGtids)
         else isinstance(now, MysqlGtids) and isinstance(state.gtids, MysqlGtids) and now.covers(state.gtids)
     )
-    if covers:
+    if covers and not (state.is_mariadb and state.transaction and state.transaction not in now):
         return None
+    read = f"{state.gtids}{' and ' + state.transaction if state.transaction else ''}"
     return (
-        f"the server has executed {now or 'nothing'}, and {state.gtids} was read from it: its log has another history"
+        f"the server has executed {now or 'nothing'}, and {read} was read from it: its log has another history"
         " (RESET MASTER, a restored backup, or another server)"
     )
 

@@ -25,7 +25,7 @@ _WITH_EXTRA = {30, 31, 32, 169, 170, 171}
 _COMPRESSED_ROWS = range(166, 172)
 _GTID, _ANONYMOUS, _XA_PREPARE, _PARTIAL_UPDATE, _PAYLOAD, _TAGGED_GTID = 33, 34, 38, 39, 40, 42
 _MARIADB_GTID_EVENT, _ENCRYPTION, _COMPRESSED_QUERY = 162, 164, 165
-_INCIDENT, _IGNORABLE = 26, 0x80
+_INCIDENT, _IGNORABLE, _OF_SESSION = 26, 0x80, 0x04
 _HARMLESS = {3, 5, 13, 14, 17, 27, 28, 29, 35, 36, 37, 41, 160, 161, 163}
 """Ends of files, variables of the statement that follows, bytes of a file that is loaded, notes, heartbeats."""
 _UNREADABLE = {
@@ -65,10 +65,13 @@ class LogGtid(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A statement: BEGIN and COMMIT, DDL, or DML of a session that doesn't log rows."""
+    """A statement: BEGIN and COMMIT, DDL, or DML of a session that doesn't log rows. `is_of_session`: it may be about
+    temporary tables, which hide others of their names.
+    """
 
     database: str
     text: str
+    is_of_session: bool = False
 
 
 class Committed(NamedTuple):
@@ -133,7 +136,10 @@ def read_event(data: bytes, *, has_checksum: bool) -> LogEvent:
             if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
                 raise BadEvent(f"an event's checksum is wrong (at {end} of the log)")
             data = data[:-4]
-        return LogEvent(at, end, _body(kind, server, at, data[19:], can_ignore=bool(flags & _IGNORABLE)), size)
+        body = _body(kind, server, at, data[19:], can_ignore=bool(flags & _IGNORABLE))
+        if isinstance(body, Statement) and flags & _OF_SESSION:
+            body = body._replace(is_of_session=True)
+        return LogEvent(at, end, body, size)
     except (StructError, IndexError, UnicodeDecodeError, zlib.error) as error:
         raise BadEvent(f"an event isn't as the log's format says ({error})") from error
 

@@ -34,9 +34,10 @@ class SnapshotCopy:
 @dataclass(frozen=True, slots=True)
 class MysqlPosition:
     """Where to continue. `gtids`: the whole transactions that were read; `before`: the same without the last of them,
-    which committed at `last_at` (microseconds since 1970), to know the server's history again; `transaction` and
-    `done`: how many rows of the next one are on the bus; `version`: the last one given; `fresh`: data type -> what its
-    snapshot saw; `tables`: data type -> table -> its columns; `meaning`: data type -> a digest of its mapping.
+    which committed at `last_at` (microseconds since 1970), to know the server's history again; `transaction`,
+    `transaction_at` (0: not known) and `done`: how many row events of one that isn't whole yet are on the bus;
+    `version`: the last one given; `fresh`: data type -> what its snapshot saw; `tables`: data type -> table -> its
+    columns; `meaning`: data type -> a digest of its mapping.
     """
 
     is_mariadb: bool
@@ -47,6 +48,7 @@ class MysqlPosition:
     last: str = ""
     last_at: int = 0
     transaction: str = ""
+    transaction_at: int = 0
     done: int = 0
     copied: tuple[str, ...] = ()
     resnapshot: tuple[str, ...] = ()
@@ -73,6 +75,7 @@ class MysqlPosition:
             last=gtid,
             last_at=at,
             transaction="",
+            transaction_at=0,
             done=0,
         )
 
@@ -103,6 +106,7 @@ class MysqlPosition:
             "last": self.last,
             "last_at": self.last_at,
             "transaction": self.transaction,
+            "transaction_at": self.transaction_at,
             "done": self.done,
             "copied": list(self.copied),
             "resnapshot": list(self.resnapshot),
@@ -140,6 +144,7 @@ class MysqlPosition:
             last=str(read.get("last", "")),
             last_at=int(str(read.get("last_at", 0))),
             transaction=str(read.get("transaction", "")),
+            transaction_at=int(str(read.get("transaction_at", 0))),
             done=int(str(read.get("done", 0))),
             copied=tuple(cast("list[str]", read.get("copied", []))),
             resnapshot=tuple(cast("list[str]", read.get("resnapshot", []))),

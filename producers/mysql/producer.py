@@ -124,6 +124,8 @@ class MysqlProducer(MysqlDiscovery):
     def _resumed(self, session: Session, server: MysqlServer, state: MysqlPosition) -> MysqlPosition:
         if lost := history_fault(server, state, executed(session, server)):
             state = self._after_loss(state, lost)
+        elif state.server != server.identity:  # each numbers its own files, and divides rows into events in its own way
+            state = replace(state, server=server.identity, file="", end=0, done=0)
         return self._settled(state.snapshotting(list(self._floors)))
 
     def _settled(self, state: MysqlPosition) -> MysqlPosition:
@@ -153,7 +155,7 @@ class MysqlProducer(MysqlDiscovery):
         now = executed(session, server)
         return replace(
             state, is_mariadb=server.is_mariadb, server=server.identity, gtids=now, before=None, last="", last_at=0,
-            transaction="", done=0, fresh={}, copying=None, prepared={}, file="", end=0,
+            transaction="", transaction_at=0, done=0, fresh={}, copying=None, prepared={}, file="", end=0,
         ).snapshotting([one.name for one in self._captures])  # fmt: skip
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:

@@ -14,7 +14,7 @@ _VARIABLES = (
     "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata", "server_id", "gtid_mode",
     "enforce_gtid_consistency", "binlog_transaction_compression", "binlog_row_value_options", "version",
     "server_uuid", "server_uid", "binlog_expire_logs_seconds", "expire_logs_days", "log_slave_updates",
-    "log_replica_updates", "read_only",
+    "log_replica_updates", "read_only", "sync_binlog", "innodb_flush_log_at_trx_commit",
 )  # fmt: skip
 _IN_FILE = "in the server's configuration file, under [mysqld], and restart it"
 _GRANT = re.compile(r"grant (.*?) on (\*|`(?:[^`]|``)+`)\.\* to ", re.IGNORECASE)
@@ -157,6 +157,13 @@ def _known(session: Session, statement: str) -> list[Row] | None:
         if error.args and error.args[0] in _UNKNOWN:
             return None
         raise
+
+
+def unsafe_settings(server: MysqlServer) -> list[str]:
+    """Settings with which a crash takes back what was committed, from the tables or from the log alone."""
+    safe = {"sync_binlog": ("1",), "innodb_flush_log_at_trx_commit": ("1", "3")}
+    found = {name: server.variables.get(name, "1") for name in safe}
+    return [f"{name} is {value}" for name, value in found.items() if value not in safe[name]]
 
 
 def retention_days(server: MysqlServer) -> float | None:

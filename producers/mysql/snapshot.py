@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sorbus.connector import Batch, Change, RejectedRecord, StaleRecordDeletion
+from sorbus.errors import TransientError
+from sorbus.mysql.catalog import read_mysql_table
 from sorbus.mysql.connection import Session, mysql_errors
 from sorbus.producers.mysql.capture import MysqlCapture
 from sorbus.producers.mysql.gtids import gtids_of
@@ -70,21 +72,26 @@ class MysqlSnapshot:
 
     def _one(self, capture: MysqlCapture, point: SnapshotPoint) -> Iterator[Batch]:
         assert self.state is not None
-        copying = self.state.copying
+        copying, is_known = self.state.copying, False
         if copying is None or copying.data_type != capture.name:
-            sweep = capture.name in self.state.resnapshot
+            sweep, seen = capture.name in self.state.resnapshot, capture.signatures()
+            prepared = self.state.prepared
+            if self.state.tables.get(capture.name, {}).keys() != seen.keys():  # which of them changed it wasn't noted
+                prepared = {xa: tuple(dict.fromkeys((*names, capture.name))) for xa, names in prepared.items()}
             copying = SnapshotCopy(capture.name, self.state.version + 1, str(point.gtids), sweep=sweep)
             self.state = replace(
                 self.state,
                 version=copying.version,
                 copying=copying,
-                tables={**self.state.tables, capture.name: capture.signatures()},
+                prepared=prepared,
+                tables={**self.state.tables, capture.name: seen},
                 meaning={**self.state.meaning, capture.name: capture.meaning()},
             )
         expected = row_count(self._session, capture.table)
         reader, now = RecordReader(self._session, capture), time.time_ns() // 1000
         _log.info("snapshot of %s begins: about %s records", capture.name, f"{expected:,}")
         while page := reader.page(copying.after, _PAGE):
+            is_known = is_known or self._require_as_known(capture)
             changes, rejects = list[Change](), list[RejectedRecord]()
             for record in page:
                 made = capture.made(record.row, record.items, copying.version, now)
@@ -101,13 +108,26 @@ class MysqlSnapshot:
         sweeps = (
             [StaleRecordDeletion(capture.name, copying.version, now, spares_rejected=True)] if copying.sweep else []
         )
-        seen = gtids_of(copying.gtids, is_mariadb=self.state.is_mariadb)
+        gtids = gtids_of(copying.gtids, is_mariadb=self.state.is_mariadb)
         self.state = replace(
             self.state,
             copying=None,
             copied=tuple(dict.fromkeys((*self.state.copied, capture.name))),
             resnapshot=tuple(name for name in self.state.resnapshot if name != capture.name),
-            fresh={**self.state.fresh, capture.name: seen},
+            fresh={**self.state.fresh, capture.name: gtids},
         )
         told = (capture.name, copying.records, copying.records)
         yield Batch((), (), sweeps, self.state.to_position(), caught_up=False, copied=told)
+
+    def _require_as_known(self, capture: MysqlCapture) -> bool:
+        """TransientError where a table isn't as it was looked at: what was read of it would be taken for other values.
+        Nothing alters one that this transaction has read.
+        """
+        signatures = capture.signatures()
+        for table in capture.tables:
+            known = signatures[table.full_name]
+            now = read_mysql_table(self._session, table.full_name, table.database)
+            columns = {} if now is None else {name: one.signature for name, one in now.columns.items()}
+            if any(columns.get(name) != signature for name, signature in known.items()):
+                raise TransientError(f"{table.full_name} was altered before its snapshot began")
+        return True

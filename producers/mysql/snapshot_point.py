@@ -18,6 +18,8 @@ from sorbus.producers.mysql.server import MysqlServer, executed
 _PATIENCE = 20.0
 """Seconds until what the log has told must be visible: the server writes the log before it commits."""
 _SOON = 0.05
+_CARRIED_OUT = 1.0
+"""Seconds within which a server that has logged an `XA COMMIT` carries it out."""
 
 
 class Told(NamedTuple):
@@ -48,7 +50,12 @@ def begin_snapshot(session: Session, server: MysqlServer, told: Told) -> Snapsho
         return SnapshotPoint(before)
     begin_after(session, server, told)
     file, end = _place(session)
-    return SnapshotPoint(_seen(session, file, end), file, end)
+    point = SnapshotPoint(_seen(session, file, end), file, end)
+    if str(session.query("show global status like 'Com_xa_commit'")[0][1]) != "0":
+        session.execute("rollback")
+        _until_carried_out(session)
+        _begin(session)
+    return point
 
 
 def begin_after(session: Session, server: MysqlServer, told: Told) -> None:
@@ -61,7 +68,7 @@ def begin_after(session: Session, server: MysqlServer, told: Told) -> None:
     while True:
         _begin(session)
         place = _place(session)
-        if not told.gtid or _order(*place) >= _order(told.file, told.end):
+        if not told.gtid or (told.file and _order(*place) >= _order(told.file, told.end)):
             return None
         now = time.monotonic()
         if now >= ask_at:  # the place is another server's, as after a failover
@@ -77,6 +84,16 @@ def begin_after(session: Session, server: MysqlServer, told: Told) -> None:
 def _wait(session: Session, gtid: str) -> None:
     if gtid and session.value("select wait_for_executed_gtid_set(%s, %s)", [gtid, _PATIENCE]) != "0":
         raise _late(gtid)
+
+
+def _until_carried_out(session: Session) -> None:
+    """`XA COMMIT` is in MariaDB's log, and before `binlog_snapshot_position`, a moment before its rows can be seen.
+    Until then, its transaction is listed; what is listed for longer is prepared, and waits for somebody.
+    """
+    left, until = set(session.query("xa recover")), time.monotonic() + _CARRIED_OUT
+    while left and time.monotonic() < until:
+        time.sleep(0.002)
+        left &= set(session.query("xa recover"))
 
 
 def _late(gtid: str) -> TransientError:

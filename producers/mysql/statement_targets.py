@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from sorbus.mysql.declaration import TableName
 from sorbus.producers.mysql.capture import MysqlCapture
 from sorbus.producers.mysql.dependents import Dependents, Writers, ends_of
 from sorbus.producers.mysql.log_events import Statement
-from sorbus.producers.mysql.statements import Effect, drops_reference, moves_tables, names_table
+from sorbus.producers.mysql.statements import Effect, drops_reference, moves_tables, names_column, names_table
 
 _CALL = re.compile(r"\bcall\b", re.IGNORECASE)
 
@@ -62,6 +62,10 @@ class StatementTargets:
                         found |= {one.name for one in readers_of(self._captures, reached)}
         return found
 
+    def with_other_rows(self, names: Collection[str], effect: Effect) -> list[str]:
+        """Those data types of `names`, whose tables a statement names, whose rows it may have changed."""
+        return [one.name for one in self._captures if one.name in names and _has_other_rows(one, effect)]
+
     def _named(self, text: str, database: str) -> set[str]:
         return {name for name, one in self._tables if names_table(text, one.database, one.name, database)}
 
@@ -86,3 +90,11 @@ class StatementTargets:
                 return set(self._all)
             found |= self._named(inner, schema) | self._named_within(inner, schema, seen | {inner})
         return found
+
+
+def _has_other_rows(capture: MysqlCapture, effect: Effect) -> bool:
+    if effect.kind == "dml" or effect.columns is None:
+        return True
+    if any(all(names_column(clause, column) for column in capture.key) for clause in effect.keys):
+        return True
+    return any(names_column(clause, column) for clause in effect.columns for column in capture.made_of())

@@ -5,8 +5,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_COMMENT = re.compile(r"/\*(?![!M])|--\s|#")
-"""The beginning of one."""
+_PIECE = re.compile(r"'(?:[^'\\]|\\.)*+'?|\"(?:[^\"\\]|\\.)*+\"?|`[^`]*+`?|(?P<comment>/\*(?!M?!)|--\s|#)", re.DOTALL)
+"""A text or a name in quotes, to its end, or the beginning of a comment."""
+_SETTING = re.compile(
+    r"^set\s+statement\s(?:'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|`[^`]*+`|[^'\"`])*?\bfor\s+",
+    re.IGNORECASE | re.DOTALL,
+)
+"""MariaDB's variables for one statement, which follows."""
+_EXPLAINED = re.compile(
+    r"^analyze\s+(?:format\s*=\s*\S+\s+)?(?=insert|replace|update|delete|with|select)", re.IGNORECASE
+)
+"""MariaDB's way to carry a statement out and say how."""
 _VERSIONED = re.compile(r"/\*M?!\d*|\*/")
 _NAME = r"(?:`(?:[^`]|``)+`|[\w$]+)"
 _TRUNCATE = re.compile(rf"^truncate\s+(?:table\s+)?({_NAME})(?:\s*\.\s*({_NAME}))?\s*;?\s*$", re.IGNORECASE)
@@ -49,6 +58,7 @@ _OF_COLUMNS = re.compile(
 _MAKES_UNIQUE = re.compile(r"^add\b.*?\b(?:unique|primary)\b", re.IGNORECASE | re.DOTALL)
 _IGNORING = re.compile(r"^alter\s+(?:online\s+)?ignore\b", re.IGNORECASE)
 _MOVES = re.compile(r"^\s*(?:drop|rename|create\s+or\s+replace)\b|\brename\b", re.IGNORECASE)
+_OF_DATABASE = re.compile(r"(?:drop|alter|create\s+or\s+replace)\s+(?:database|schema)\b", re.IGNORECASE)
 _DROPS_REFERENCE = re.compile(r"\bdrop\s+(?:foreign|constraint)\b", re.IGNORECASE)
 _UNREAD = "\ufffd"
 """What stands for letters of a client whose character set isn't UTF-8."""
@@ -75,10 +85,10 @@ class Effect(NamedTuple):
 def _without_comments(text: str) -> str:
     """By hand: for an expression, every one that nothing closes (in a text) would be a search to the end."""
     kept, at, look, last = list[str](), 0, 0, text.rfind("*/")
-    while found := _COMMENT.search(text, look):
+    while found := _PIECE.search(text, look):
         start, inside = found.start(), found.start() + 2
-        if found[0] == "/*" and last < inside:
-            look = inside
+        if found["comment"] is None or (found[0] == "/*" and last < inside):
+            look = found.end()
             continue
         end = text.find("*/", inside) + 2 if found[0] == "/*" else text.find("\n", start)
         kept += (text[at:start], " ")
@@ -86,9 +96,17 @@ def _without_comments(text: str) -> str:
     return "".join([*kept, text[at:]])
 
 
+def _bare(text: str) -> str:
+    """Without comments, and without what stands before the statement itself."""
+    bare = _VERSIONED.sub(" ", _without_comments(text)).strip()
+    while found := _SETTING.match(bare) or _EXPLAINED.match(bare):
+        bare = bare[found.end() :]
+    return bare
+
+
 def effect_of(text: str, database: str) -> Effect:
     """What a statement of the log does."""
-    bare = _VERSIONED.sub(" ", _without_comments(text)).strip()
+    bare = _bare(text)
     if found := _REPLACING.match(bare):
         bare = f"{'drop' if found.group(1) else 'create'} {found.group(1) or ''}{bare[found.end() :]}"
     words = bare.lower().split(None, 2)
@@ -126,6 +144,8 @@ def _changed_columns(bare: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]
     found = _ALTER.match(bare)
     if found is None or _IGNORING.match(bare):  # rows that a new key doesn't fit are deleted unsaid
         return None, ()
+    if "\\" in bare:  # where a text ends is a matter of the session's sql_mode
+        return None, ()
     if drops_reference(bare):  # until now, it may have deleted rows unsaid
         return None, ()
     every = _clauses(bare[found.end() :])
@@ -157,11 +177,13 @@ def drops_reference(text: str) -> bool:
 
 def moves_tables(text: str) -> bool:
     """Whether a statement may take a table away, or its name."""
-    return _MOVES.search(text) is not None
+    return _MOVES.search(_bare(text)) is not None
 
 
 def names_column(clause: str, column: str) -> bool:
     """Whether a clause names a column; case is ignored."""
+    if _UNREAD in clause and not column.isascii():
+        return True
     return re.search(rf"(?<![\w$]){re.escape(column.lower())}(?![\w$])", clause.lower().replace("``", "`")) is not None
 
 
@@ -172,9 +194,9 @@ def names_table(text: str, database: str, table: str, current: str) -> bool:
         return True
     if _UNREAD in text and not (table.isascii() and database.isascii()):
         return True
-    return bool(re.match(r"\s*(drop|alter|create\s+or\s+replace)\s+(database|schema)", lower)) and (
-        database.lower() in lower or database.lower() == current.lower()
-    )
+    if not (database.lower() in lower or database.lower() == current.lower()):
+        return False
+    return ("database" in lower or "schema" in lower) and _OF_DATABASE.match(_bare(text)) is not None
 
 
 def _table(first: str, second: str | None, database: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pymysqlreplication.gtid import GtidSet
 
 from sorbus.producers.mysql.gtids import MariadbGtids, MysqlGtids
 from sorbus.producers.mysql.log_events import BadEvent, LogGtid, Other, Unreadable, inflated, read_event
-from sorbus.producers.mysql.statements import effect_of, names_column, names_table
+from sorbus.producers.mysql.statements import effect_of, moves_tables, names_column, names_table
 
 SERVERS = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "57b70f4e-20d3-11e5-a393-4a63946f7eac")
 NUMBERS = st.lists(st.tuples(st.sampled_from(SERVERS), st.integers(1, 60)), min_size=1, max_size=40)
@@ -56,6 +56,21 @@ def test_mariadb_keeps_the_last_of_each_domain() -> None:
         ("--\ntruncate table t", "truncate", None),
         ("-- why */ not\n# this\ntruncate /* a */ table t", "truncate", None),
         ("alter table t add a int comment 'src/*', drop key j", "ddl", ("add a int comment 'src/*'",)),
+        ("alter table t add a int comment '#aabbcc', drop b", "ddl", ("add a int comment '#aabbcc'", "drop b")),
+        ('alter table t add a int comment "x -- /* y", drop b /* z */', "ddl",
+         ('add a int comment "x -- /* y"', "drop b")),
+        ("alter table t add a int comment 'it''s', drop `#b` # why", "ddl", ("add a int comment 'it''s'", "drop `#b`")),
+        (r"alter table t add a int comment 'it\'s, add key', drop b", "ddl", None),
+        (r"alter table t add a int comment '\', drop b, comment 'x, add key'", "ddl", None),
+        ("/*My*/ /*M!100100 truncate t */", "truncate", None),
+        ("set statement max_statement_time = 5 for truncate t", "truncate", None),
+        ("SET STATEMENT a='x for y', b=2\nFOR /* why */ alter table t drop b", "ddl", ("drop b",)),
+        ("set statement a=1 for set statement b=2 for update t set a = 1", "dml", None),
+        ("set statement_timeout = 5", "none", None),
+        ("analyze format=json update t set a = 1", "dml", None),
+        ("analyze delete from t", "dml", None),
+        ("analyze table t", "none", None),
+        ("analyze no_write_to_binlog table t", "none", None),
         ("drop table t", "ddl", None),
         ("CREATE OR REPLACE TABLE t (a int)", "ddl", None),
         ("create or replace database s", "ddl", None),
@@ -90,6 +105,10 @@ def test_which_table_a_statement_is_about() -> None:
     assert names_column("modify `a``b` int", "a`b")
     assert names_table("drop database s", "s", "t", "x")
     assert names_table("create or replace schema s", "s", "t", "x")
+    assert names_table("/*!40000 DROP DATABASE IF EXISTS `s`*/", "s", "t", "x")
+    assert names_table("/* hi */ set statement max_statement_time=5 for drop schema s", "s", "t", "x")
+    assert moves_tables("/*!40000 DROP TABLE t*/")
+    assert names_column("drop gr\ufffd\ufffde", "größe")
     assert names_table("drop table `gr\ufffd\ufffde`", "s", "größe", "s")
     assert not names_table("drop table `gr\ufffd\ufffde`", "s", "t", "s")
 

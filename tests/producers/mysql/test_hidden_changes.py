@@ -12,12 +12,15 @@ import pytest
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME
 from sorbus.connector import Position
+from sorbus.errors import MapError
 from sorbus.producers.mysql.producer import MysqlProducer
 from tests.mariadb import Mariadb
-from tests.producers.mysql.test_hard_cases import THINGS, Shop, run, shop, thing, until
+from tests.producers.mysql.test_hard_cases import THINGS, Shop, read_on, run, shop, thing, until
 
 __all__ = ["shop"]
 pytestmark = pytest.mark.slow
+OTHER_COUNTS = "alter table thing drop column count, add column count bigint default 7"
+"""The same table as before, with other values."""
 
 
 def test_a_table_that_replaces_another(shop: Callable[..., InMemoryBus]) -> None:
@@ -198,3 +201,62 @@ def test_a_mapping_that_changes_in_the_middle_of_a_snapshot(
     tape.crash()
     tape.source.mapping = [("name", "alias", ""), ("count", "count", "")]
     until(tape, a=thing("x", 1), b=thing("y", 2), c=thing("z", 3))
+
+
+@pytest.mark.parametrize(
+    ("logs", "statement", "count"),
+    [
+        ("row", "set statement lock_wait_timeout = 5 for truncate table thing", None),
+        ("row", f"set statement lock_wait_timeout = 5 for {OTHER_COUNTS}", 7),
+        ("row", f"{OTHER_COUNTS}, add column colour varchar(9) comment '#rrggbb'", 7),
+        ("row", f"alter table thing add column a int comment '#1', {OTHER_COUNTS[18:]}", 7),
+        ("row", f"alter table thing add column a int comment 'a -- b', {OTHER_COUNTS[18:]}", 7),
+        ("row", f"alter table thing add column a int comment 'it\\'s', {OTHER_COUNTS[18:]}", 7),
+        ("statement", "set statement lock_wait_timeout = 5 for update thing set count = 7", 7),
+        ("statement", "analyze update thing set count = 7", 7),
+        ("statement", "analyze format=json update thing set count = 7", 7),
+    ],
+)
+def test_statements_that_begin_with_another_word_or_have_signs_of_comments_in_texts(
+    shop: Callable[..., InMemoryBus], logs: str, statement: str, count: int | None
+) -> None:
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    run(tape, f"set binlog_format = {logs}", statement)
+    run(tape, "insert into thing (id, name, count) values ('b', 'b', 2)")
+    until(tape, b=thing("b", 2), **({} if count is None else {"a": thing("a", count)}))
+
+
+@pytest.mark.parametrize("how", ["stored", "virtual"])
+def test_a_column_that_another_is_computed_from_is_altered(shop: Callable[..., InMemoryBus], how: str) -> None:
+    tape = shop(
+        "create table thing (id varchar(40) primary key, name varchar(100) not null, price decimal(9,2),"
+        f" cents decimal(9,2) as (price * 10) {how}, count bigint as (cents) {how})",
+        "insert into thing (id, name, price) values ('a', 'a', 1.6)",
+    )
+    until(tape, a=thing("a", 16))
+    run(tape, "alter table thing modify price int")
+    until(tape, a=thing("a", 20))
+
+
+def test_a_database_dropped_by_a_statement_with_a_comment(shop: Callable[..., InMemoryBus]) -> None:
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    assert isinstance(tape.source, Shop)
+    server, name = tape.source.server, tape.source.database
+    server.root(f"/*!40000 DROP DATABASE IF EXISTS `{name}`*/")
+    with pytest.raises(MapError, match="has no table thing"):
+        read_on(tape)
+
+
+@pytest.mark.parametrize("logs", ["row", "mixed", "statement"])
+def test_a_temporary_table_that_hides_a_captured_one_is_truncated(shop: Callable[..., InMemoryBus], logs: str) -> None:
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    run(tape, f"set binlog_format = {logs}", "create temporary table thing (id int)", "truncate table thing")
+    run(tape, "insert into thing values ('b', 'b', 2)")
+    until(tape, a=thing("a", 1), b=thing("b", 2))
+    assert all(state.data is not None for _, state in tape.events), "a record was deleted that is there"

@@ -148,3 +148,13 @@ def test_rows_that_a_new_key_does_not_fit_are_ignored_away(shop: Callable[..., I
     until(tape, a=thing("one", 1), b=thing("one", 2), c=thing("three", 3))
     run(tape, "alter ignore table thing add unique key (name)", "insert into thing values ('d', 'four', 4)")
     until(tape, a=thing("one", 1), c=thing("three", 3), d=thing("four", 4))
+
+
+def test_a_table_is_altered_between_a_look_at_it_and_the_first_snapshot(shop: Callable[..., InMemoryBus]) -> None:
+    tape = shop(
+        "create table thing (id varchar(40) primary key, name varchar(100) not null, count bit(16))",
+        "insert into thing values ('a', 'a', 49)",
+    )
+    tape.producer()
+    run(tape, "alter table thing modify count varchar(9)")
+    until(tape, a=thing("a", 49))
