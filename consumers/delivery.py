@@ -130,7 +130,7 @@ class BatchDelivery:
         counts = {**done, "skipped": done.get("skipped", 0) + older}
         if outside := done.get("filtered"):
             self._metrics.filtered(outside)
-        size = sum(len(value) for event in events if (value := event.value()) is not None)
+        size = sum(map(len, events))
         self._history.add(self._data_type, **counts, refused=dead, deferred=refused - dead, bytes=size, seconds=seconds)
 
     def drained(self, ends: Mapping[Partition, int]) -> None:
@@ -144,7 +144,8 @@ class BatchDelivery:
     def _look_for_stale(self, taken: DecodedBatch, at: int, end: int, refused: Collection[int]) -> None:
         """Whether the target has newer versions than what came, which a repeat alone explains."""
         deliveries, messages = taken.deliveries[at:end], taken.messages[at:end]
-        newer = self._target.newer([one for place, one in enumerate(deliveries) if place not in refused])
+        landed = [one for place, one in enumerate(deliveries) if place not in refused] if refused else deliveries
+        newer = self._target.newer(landed)
         if newer is not None:
             self._stale.applied(deliveries, messages, newer)
 

@@ -12,14 +12,13 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from confluent_kafka import Consumer as KafkaConsumer
 
 from sorbus.abilities import Progress
-from sorbus.bus.kafka import Partition, admin, as_error, group_consumer, kafka_errors, leave, offset_of, partition_of
+from sorbus.bus.kafka import Partition, as_error, group_consumer, kafka_errors, leave, offset_of, partition_of
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
-from sorbus.bus.read_times import ReadTime
 from sorbus.connector import BoundFlow
 from sorbus.consumers.prefetch import Prefetch
 from sorbus.consumers.read_positions import ReadPositions
-from sorbus.history.read import last_delivery
+from sorbus.errors import AuthError, SorbusError
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.stop import Stop
@@ -58,18 +57,13 @@ class GroupMember:
         self._flow, self._health, self._stop = flow.flow.id, health, stop
         self.events = names.topic(flow.flow.data_type)
         self.requeue = names.requeue(self._flow)
-        group = names.group(self._flow)
+        self._group = group = names.group(self._flow)
         reachable = Reachable(settings.kafka, partial(health.report, "kafka"), group=group)
         self._kafka = group_consumer(settings, group, reachable)
         self._prefetch = Prefetch(self._kafka.consume)
-        self._positions = ReadPositions(
-            admin(settings),
-            self._flow,
-            self.events,
-            ReadTime(settings, names, self._flow),
-            partial(last_delivery, flow.system.topic_prefix, self._flow, flow.flow.data_type),
-            rereads=flow.flow.on_lost_events == "reread",
-        )
+        self._positions = ReadPositions(settings, names, flow)
+        self.deferred = self._positions.deferred
+        """Partition -> how often its records were deferred; committed with its offsets."""
         self._are_many = False
         self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
@@ -118,30 +112,30 @@ class GroupMember:
 
     def sort(self, messages: Sequence[Message]) -> PolledBatch:
         """Tells events from what Kafka says between them. LostPosition, TransientError, AuthError."""
-        last: dict[object, Message] = {}
+        last: dict[Partition, Message] = {}
         batch = PolledBatch([], {}, {}, {})
         for message in messages:
-            failure = message.error()
+            failure, at = message.error(), partition_of(message)
             if failure is None:
                 batch.events.append(message)
-                self._ends.pop(partition_of(message), None)
             elif failure.code() == KafkaError._PARTITION_EOF:
-                self._drained.add(partition_of(message))
-                self._ends[partition_of(message)] = offset_of(message)
-                batch.ends[partition_of(message)] = offset_of(message)
+                self._drained.add(at)
+                self._ends[at] = batch.ends[at] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                self.restart({self._positions.fell_behind(partition_of(message)): OFFSET_BEGINNING})
+                self.restart({self._positions.fell_behind(at): OFFSET_BEGINNING})
                 continue
             elif not failure.retriable() and failure.code() not in _PASSING:
-                raise as_error(failure, "consuming")
+                raise self._as_error(message, failure)
             else:
                 continue
-            last[message.topic(), message.partition()] = message
+            last[at] = message
         # The end of a partition lies behind the markers of transactions: committing it leaves no lag.
-        for message in last.values():
-            is_event = message.error() is None
-            batch.offsets[partition_of(message)] = offset_of(message) + is_event
-            batch.written[partition_of(message)] = message.timestamp()[1] / 1000 if is_event else time.time()
+        for at, message in last.items():
+            if is_event := message.error() is None:
+                self._ends.pop(at, None)
+                self._positions.has_read(at, message)
+            batch.offsets[at] = offset_of(message) + is_event
+            batch.written[at] = message.timestamp()[1] / 1000 if is_event else time.time()
         return batch
 
     def landed(self, batch: PolledBatch) -> None:
@@ -214,10 +208,9 @@ class GroupMember:
         """What the topics hold is read again from these offsets on."""
         self._prefetch.drop(dict.fromkeys(places, 0))
         for partition in self._assignment().intersection(places):
-            self._offsets.pop(partition, None)
             self._reached[partition] = max(0, places[partition])
-            self._ends.pop(partition, None)
-            self._idle.pop(partition, None)
+            for known in (self._offsets, self._ends, self._idle):
+                known.pop(partition, None)
             with kafka_errors("beginning again"):
                 self._client.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
                 self._client.incremental_assign([TopicPartition(*partition, places[partition])])
@@ -295,9 +288,8 @@ class GroupMember:
         self._prefetch.wait_to_move()
         self._prefetch.drop({(part.topic, part.partition): 0 for part in partitions})
         for part in partitions:
-            self._offsets.pop((part.topic, part.partition), None)
-            self._reached.pop((part.topic, part.partition), None)
-            self._begun.pop((part.topic, part.partition), None)
+            for known in (self._offsets, self._reached, self._begun):
+                known.pop((part.topic, part.partition), None)
         self._positions.forget(partitions)
 
     @property
@@ -309,40 +301,41 @@ class GroupMember:
     def _assignment(self) -> set[Partition]:
         return {(part.topic, part.partition) for part in self._client.assignment()}
 
-    @property
-    def events_id(self) -> str:
-        """The id in Kafka of the data type's topic; "" until it is known."""
-        return self._positions.id_of(self.events)
+    def id_of(self, topic: str) -> str:
+        """A topic's id in Kafka; "" until it is known."""
+        return self._positions.id_of(topic)
 
-    def reached(self) -> dict[int, int]:
-        """How far the flow is in the partitions of its data type's topic, committed or not."""
-        return {number: offset for (topic, number), offset in self._reached.items() if topic == self.events}
+    def reached(self) -> dict[Partition, int]:
+        """How far the flow is in its partitions, committed or not."""
+        return dict(self._reached)
 
-    def noted(self) -> dict[int, int]:
-        """Up to where the target is known to have noted that it has their events."""
-        return {number: offset for (topic, number), offset in self._positions.noted.items() if topic == self.events}
+    def noted(self) -> dict[Partition, int]:
+        """Up to where the target is known to have noted that it has what they hold."""
+        return dict(self._positions.noted)
 
-    def to_note(self) -> dict[int, Progress]:
+    def to_note(self) -> dict[Partition, Progress]:
         """What the target is to note: how far it is, and how late that is; of idle partitions now and then too."""
         found = {}
-        for (topic, number), offset in self._reached.items():
-            at = topic, number
-            if topic == self.events and (at in self._idle or self._positions.noted.get(at, -1) < offset):
-                found[number] = Progress(
-                    offset, self._positions.read_until(at, self._idle.get(at, self._written.get(at, 0.0)))
-                )
+        for at, offset in self._reached.items():
+            if at in self._idle or self._positions.noted.get(at, -1) < offset:
+                until = self._positions.read_until(at, self._idle.get(at, self._written.get(at, 0.0)))
+                found[at] = Progress(offset, until)
         return found
 
-    def note(self, noted: Mapping[int, Progress]) -> None:
+    def note(self, noted: Mapping[Partition, Progress]) -> None:
         """The target has noted these."""
-        for number, (offset, _) in noted.items():
-            self._positions.noted[self.events, number] = offset
-            self._idle.pop((self.events, number), None)
+        for partition, (offset, _) in noted.items():
+            self._positions.noted[partition] = offset
+            self._idle.pop(partition, None)
 
-    def goes_back(self, found: Mapping[int, Progress | None]) -> dict[Partition, int]:
+    def goes_back(self, found: Mapping[Partition, Progress | None]) -> dict[Partition, int]:
         """The target has no more than this of these partitions: where to `restart` them."""
-        parts = {(self.events, number): to for number, to in found.items()}
-        return {partition: self._positions.goes_back(partition, to) for partition, to in parts.items()}
+        return {partition: self._positions.goes_back(partition, to) for partition, to in found.items()}
+
+    @property
+    def unrepeated(self) -> str:
+        """What the target lacks and its topic doesn't hold any more, in words; "" if there is none."""
+        return self._positions.unrepeated
 
     @property
     def has_partitions(self) -> bool:
@@ -360,6 +353,8 @@ class GroupMember:
                 self._ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
                 self.restart({self._positions.fell_behind(partition_of(message)): OFFSET_BEGINNING})
+            elif isinstance(denied := self._as_error(message, failure), AuthError):  # Kafka's client says so once
+                raise denied
         self._prefetch.drop(firsts)  # what was fetched behind them comes again after them
         assigned = self._assignment()
         for partition, offset in firsts.items():
@@ -388,7 +383,10 @@ class GroupMember:
 
     def _is_early(self, partition: Partition, offset: int) -> bool:
         """Whether the target has still to note that it has what comes before an offset."""
-        return self.is_noted and partition[0] == self.events and self._positions.noted.get(partition, -1) < offset
+        return self.is_noted and self._positions.noted.get(partition, -1) < offset
+
+    def _as_error(self, message: Message, failure: KafkaError) -> SorbusError:
+        return as_error(failure, f"reading {message.topic()}" if message.topic() else f"joining group {self._group}")
 
     def _commit_and_close(self) -> None:
         self.commit(wait=True)

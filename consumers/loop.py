@@ -17,11 +17,13 @@ from confluent_kafka import Message
 
 from sorbus.bus.controls import shared_controls
 from sorbus.bus.kafka import idempotent_producer, partition_of
+from sorbus.bus.late_copies import LateCopies
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, consumer_connector
 from sorbus.consumers.batch_size import FIRST, BatchSize
+from sorbus.consumers.deferrals import Deferrals
 from sorbus.consumers.delivery import BatchDelivery
 from sorbus.consumers.group_member import GroupMember, Stopped
 from sorbus.consumers.paused_retry import PausedRetry
@@ -79,17 +81,20 @@ class ConsumeLoop:
         self._target = TargetWriter(make, id, privacy, self._size)
         self._progress = TargetProgress(id, self._target, self._member, health)
         self._waiting = FlowWaiting(flow, privacy)
-        letters = Letters(partial(idempotent_producer, settings, f"letters-{id}"), names, flow, privacy)
+        self._deferrals = Deferrals(id, self._waiting, self._member, health)
+        make_producer = partial(idempotent_producer, settings, f"letters-{id}")
+        letters = Letters(make_producer, names, flow, privacy)
+        copies = LateCopies(id, self._member.requeue, make_producer)
         self._delivery = BatchDelivery(
             flow,
             self._member.requeue,
             schemas,
             self._target,
-            Rejections(id, letters, self._waiting, self._target, self._retry, settings, metrics),
+            Rejections(id, letters, self._waiting, self._target, self._retry, settings, metrics, copies),
             self._retry,
             StaleEvents(id, data_type, target, self._member.events, health, metrics),
             metrics,
-            ErasedRecords(State.of(names.prefix) if has_state(settings) else None, data_type),
+            ErasedRecords(State.of(names.prefix) if has_state(settings) else None, settings, names, data_type),
             history,
         )
 
@@ -132,18 +137,19 @@ class ConsumeLoop:
                 self._deliver(messages, due)
                 checked_at = time.monotonic()
             elif time.monotonic() - checked_at >= _CHECK_EVERY:
-                self._retry.run(self._target.check)
+                if not self._retry.run(self._progress.look):
+                    self._retry.run(self._target.check)
                 checked_at = time.monotonic()
             self._progress.note()
             self._member.commit(wait=False)
         self._progress.note(at_once=True)
 
     def _poll(self, held: Sequence[Message]) -> list[Message]:
-        """`held` and what has arrived, without that of partitions that lost events, or whose target did: those are read
-        again.
+        """`held` and what has arrived, without that of partitions that lost events, or whose target or state did: those
+        are read again.
         """
         messages = [*held, *(self._member.poll(self._size.current) if len(held) < self._size.limit else [])]
-        for look in (self._member.lost_events, self._progress.behind):
+        for look in (self._member.lost_events, self._progress.behind, self._deferrals.behind):
             if places := self._retry.run(look):
                 self._member.restart(places)
                 messages = [message for message in messages if partition_of(message) not in places]

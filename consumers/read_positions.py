@@ -10,20 +10,25 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from sorbus.abilities import Progress
 from sorbus.bus.committed import REMOVED, CommittedPosition, forgotten_since, lost_since, read_until
-from sorbus.bus.kafka import Partition, kafka_errors
+from sorbus.bus.kafka import Partition, admin, kafka_errors
+from sorbus.bus.names import Names
 from sorbus.bus.read_times import ReadTime
-from sorbus.bus.topic_facts import first_written, recent_topic_ids, topic_facts
+from sorbus.bus.topic_facts import TopicFacts, first_written, recent_topic_ids, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
+from sorbus.bus.truncation import CUT_OFF, ReadUpTo, cut_off, read_up_to
 from sorbus.calendar_limits import moment_of
+from sorbus.connector import BoundFlow
 from sorbus.errors import LostPosition
-from sorbus.history.read import LastDelivery
+from sorbus.flow_place import place_of_flow, rules_of_flow
+from sorbus.history.read import last_delivery
+from sorbus.settings import Settings
 
 _TIMEOUT = 10.0
 _COMPARE_EVERY = 10.0
@@ -33,23 +38,19 @@ _log = logging.getLogger(__name__)
 
 
 class ReadPositions:
-    """One flow's positions. `events` is its data type's topic; what the others lose is still an open dead letter."""
+    """One flow's positions, in its data type's topic and others: all that these lose is a dead letter still."""
 
-    def __init__(
-        self,
-        admin: AdminClient,
-        flow: str,
-        events: str,
-        read_time: ReadTime,
-        last_delivery: Callable[[], LastDelivery | None],
-        *,
-        rereads: bool,
-    ) -> None:
-        """`last_delivery`: when it was, by what isn't in Kafka; None: never that is known.
-        `rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition.
-        """
-        self._admin, self._flow, self._events, self._rereads = admin, flow, events, rereads
-        self._read_time, self._last_delivery = read_time, last_delivery
+    def __init__(self, settings: Settings, names: Names, flow: BoundFlow) -> None:
+        """MapError. Asks nobody."""
+        self._settings, self._admin = settings, admin(settings)
+        self._flow, self._events = flow.flow.id, names.topic(flow.flow.data_type)
+        self._rereads = flow.flow.on_lost_events == "reread"
+        self._place, self._rules = place_of_flow(flow), rules_of_flow(flow)
+        """Where in its target the flow writes, and a digest of what it makes of events there."""
+        self._rules_since: dict[Partition, float] = {}
+        """When other rules began for a partition, of which some was delivered by former ones."""
+        self._read_time = ReadTime(settings, names, self._flow)
+        self._last_delivery = partial(last_delivery, flow.system.topic_prefix, self._flow, flow.flow.data_type)
         self._ids: dict[str, str] = {}
         self._unchecked: dict[Partition, CommittedPosition | None] = {}
         self._moved: dict[Partition, tuple[int, float]] = {}
@@ -57,6 +58,13 @@ class ReadPositions:
         self._kept: dict[str, float] = {}
         self.noted: dict[Partition, int] = {}
         """Up to where the target is known to have noted that it has the events."""
+        self.deferred: dict[Partition, int] = {}
+        """How often records of a partition were deferred: committed with its offsets."""
+        self._read: dict[Partition, ReadUpTo] = {}
+        self._went_back: set[Partition] = set()
+        """Partitions that are read again since the target was found in an earlier state, until that was looked at."""
+        self.unrepeated = ""
+        """What the target lacks since then and its topic doesn't hold any more, in words."""
         self._compared_at = self._stamped_at = time.monotonic()
 
     def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -69,9 +77,42 @@ class ReadPositions:
             self._unchecked[part.topic, part.partition] = place
             if place is not None and place.noted >= 0:
                 self.noted[part.topic, part.partition] = place.noted
-            offset = OFFSET_BEGINNING if place is None else place.offset
+            elif place is not None and place.is_foreign:
+                _log.warning(
+                    "flow %s: the offset of its group in %s (partition %d) was set by others, to %d: what lies before"
+                    " counts as delivered; if that wasn't meant: `sorbus replay %s`",
+                    self._flow, part.topic, part.partition, part.offset, self._flow,
+                )  # fmt: skip
+            if place is not None and place.deferred:
+                self.deferred[part.topic, part.partition] = place.deferred
+            if place is not None and place.read is not None:
+                self._read[part.topic, part.partition] = place.read
+            is_new = place is None or self._is_elsewhere(part.topic, place)
+            self._rules_since[part.topic, part.partition] = 0.0 if is_new or place is None else self._since(part, place)
+            offset = OFFSET_BEGINNING if is_new or place is None else place.offset
             begun.append(TopicPartition(part.topic, part.partition, offset))
         return begun
+
+    def _is_elsewhere(self, topic: str, before: CommittedPosition) -> bool:
+        """Whether the flow was pointed at another place of its target since then."""
+        if topic != self._events or not before.place or before.place == self._place:
+            return False
+        _log.warning(
+            "flow %s wrote to %s, and writes to %s now: it reads %s from the beginning, so that all of it is there;"
+            " what it wrote before stays where it is",
+            self._flow, before.place, self._place, topic,
+        )  # fmt: skip
+        return True
+
+    def _since(self, part: TopicPartition, before: CommittedPosition) -> float:
+        if part.topic != self._events or not before.rules or before.rules == self._rules:
+            return before.since
+        _log.warning(
+            "flow %s: the map makes something else of records than before (%s, partition %d): what was delivered stays"
+            " as it is until it changes; `sorbus plan %s` counts what would differ, `sorbus replay %s` brings it",
+            self._flow, part.topic, part.partition, self._flow, self._flow,
+        )  # fmt: skip
+        return time.time()
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Partitions that are another member's now."""
@@ -79,6 +120,15 @@ class ReadPositions:
             self._unchecked.pop((part.topic, part.partition), None)
             self._moved.pop((part.topic, part.partition), None)
             self.noted.pop((part.topic, part.partition), None)
+            self.deferred.pop((part.topic, part.partition), None)
+            self._rules_since.pop((part.topic, part.partition), None)
+            self._read.pop((part.topic, part.partition), None)
+            self._went_back.discard((part.topic, part.partition))
+
+    def has_read(self, partition: Partition, message: Message) -> None:
+        """The last event that was read of a partition."""
+        if (read := read_up_to(message)) is not None:
+            self._read[partition] = read
 
     def goes_back(self, partition: Partition, to: Progress | None) -> int:
         """The target has no more than this of a partition: from where on it is to be read again.
@@ -92,6 +142,7 @@ class ReadPositions:
             self.noted[partition] = min(to.offset, self.noted[partition])
         if to.noted_at:
             self._unchecked[partition] = CommittedPosition(to.offset, self._ids[partition[0]], to.noted_at)
+            self._went_back.add(partition)
         return to.offset
 
     def id_of(self, topic: str) -> str:
@@ -141,6 +192,14 @@ class ReadPositions:
         said: dict[str, object] = {"topic": self._ids.get(partition[0], ""), "at": int(until)}
         if partition in self.noted:
             said["noted"] = self.noted[partition]
+        if partition[0] == self._events:
+            said |= {"place": self._place, "rules": self._rules}
+            if since := self._rules_since.get(partition):
+                said["since"] = int(since)
+        if partition in self.deferred:
+            said["deferred"] = self.deferred[partition]
+        if (read := self._read.get(partition)) is not None:
+            said["read"] = [min(read.offset, offset), read.epoch]  # what is committed may lie before what was read
         return TopicPartition(*partition, offset, json.dumps(said, separators=(",", ":")))
 
     def read_until(self, partition: Partition, written: float) -> float:
@@ -161,7 +220,9 @@ class ReadPositions:
     def _check_new(self) -> list[Partition]:
         facts = topic_facts(self._admin, {topic for topic, _ in self._unchecked})
         self._kept |= deletes_kept(self._admin, facts)
-        again = []
+        read = {at: place.read for at, place in self._unchecked.items() if place is not None and place.read is not None}
+        same = {at: one for at, one in read.items() if at[0] in facts and self._is_of(at, facts[at[0]])}
+        cut, again = cut_off(self._settings, facts, same), []
         for partition, place in list(self._unchecked.items()):
             topic, number = partition
             if topic not in facts:
@@ -172,6 +233,7 @@ class ReadPositions:
                 if place.topic != facts[topic].id:
                     self.noted.pop(partition, None)
                 why = lost_since(place, facts[topic], number, self._kept.get(topic))
+                why = why or (CUT_OFF if partition in cut else None)
                 if why:
                     self._lost(partition, why)
                     again.append(partition)
@@ -183,6 +245,7 @@ class ReadPositions:
                     self._lost(partition, why)
             self._moved[partition] = place.offset if place else 0, time.monotonic() - away
             del self._unchecked[partition]
+            self._went_back.discard(partition)
         return again
 
     def _forgotten(self, topic: str, partitions: int) -> str | None:
@@ -209,7 +272,12 @@ class ReadPositions:
         self._moved |= dict.fromkeys(found, (0, time.monotonic()))
         for partition in found:
             self.noted.pop(partition, None)
+            self._read.pop(partition, None)
         return found
+
+    def _is_of(self, partition: Partition, facts: TopicFacts) -> bool:
+        place = self._unchecked.get(partition)
+        return place is not None and place.topic == facts.id and partition[1] < len(facts.ends)
 
     def _is_late(self, partition: Partition) -> bool:
         """Whether what is to be read next may be older than the topic keeps deletes."""
@@ -219,7 +287,12 @@ class ReadPositions:
 
     def _lost(self, partition: Partition, why: str) -> None:
         said = why.format(f"{partition[0]} (partition {partition[1]})")
-        if partition[0] != self._events:
+        if partition in self._went_back and partition[0] != self._events:
+            self.unrepeated = (
+                f"{said}: what requeued dead letters and records that had waited brought by then is missing"
+            )
+            _log.error("flow %s: %s in the target; `sorbus replay %s`", self._flow, self.unrepeated, self._flow)
+        elif partition[0] != self._events:
             _log.error("flow %s: %s: requeued dead letters are still open; requeue them again", self._flow, said)
         elif self._rereads:
             _log.error(

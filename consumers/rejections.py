@@ -10,6 +10,7 @@ from confluent_kafka import Message
 
 from sorbus.bus.deserialize import DecodedBatch
 from sorbus.bus.kafka import headers_of
+from sorbus.bus.late_copies import LateCopies
 from sorbus.bus.letters import Letters
 from sorbus.consumers.paused_retry import PausedRetry
 from sorbus.consumers.target import TargetWriter
@@ -34,7 +35,9 @@ class Rejections:
         retry: PausedRetry,
         settings: Settings,
         metrics: ConsumerMetrics,
+        copies: LateCopies,
     ) -> None:
+        self._copies = copies
         self._flow, self._letters, self._waiting, self._target, self._retry = flow, letters, waiting, target, retry
         self._settings, self._metrics = settings, metrics
         self._is_loaded = False
@@ -75,5 +78,10 @@ class Rejections:
             if id(message) not in rejected and id(message) not in waiting:
                 self._letters.close(dict(headers_of(message)).get(LETTER))
         self._retry.run(self._letters.flush)
-        self._retry.run(partial(self._waiting.settle, taken, waits))
+        self._retry.run(partial(self._waiting.settle, taken, waits, rejected, self._copy))
         return len(dead)
+
+    def _copy(self, landed: Sequence[Message]) -> None:
+        """For a target that is in an earlier state later on, where that would be noticed."""
+        if self._target.keeps_progress:
+            self._copies.write(landed)

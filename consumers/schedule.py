@@ -17,8 +17,10 @@ from sorbus.telemetry.health import Health
 
 _STILL_COUNTS = 600.0
 """Seconds: a request to deliver at once that was made so long before the process started, or so much ahead of that."""
-_STRAGGLERS = timedelta(seconds=90)
-"""After a run: Kafka shows what was written before it, in a transaction that was still open, a minute later at most."""
+_STRAGGLERS, _LATE = timedelta(seconds=90), timedelta(minutes=5)
+"""After a run: Kafka shows what was written before it, in a transaction that was still open, a minute later at most.
+Then again and again: a producer that was cut off from Kafka, or has another clock, writes later still.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +54,8 @@ class DeliverySchedule:
         """When to look for what a run was too early for."""
         self._is_asked = False
         """Whether a person's request to deliver now is being met, quiet hours or not."""
+        self._asked_at = 0.0
+        """When it was heard (monotonic)."""
         self._is_quiet = False
 
     @property
@@ -156,9 +160,12 @@ class DeliverySchedule:
     def _find_due(self, now: datetime) -> None:
         """The next time to run: the last one, if what came with partitions has waited since before it."""
         timing = self._times.timing
+        if not self._member.reached():  # others run it meanwhile: what comes from them is looked at
+            self._due = None
         self._due = timing.next_after(now) if self._due is None else timing.still_due(self._due, now)
         begun = self._member.begun
-        if not begun and self._look_again is not None and now >= self._look_again:
+        is_waiting = self._due is not None and now < self._due
+        if not begun and is_waiting and self._look_again is not None and now >= self._look_again:
             begun = self._member.committed()
         if not begun:
             return
@@ -168,16 +175,18 @@ class DeliverySchedule:
             _log.info("flow %s: the run of %s was missed, and is caught up", self._flow, last.isoformat())
             self._due = last
         self._member.looked_at(begun)
-        self._look_again = None
+        self._look_again = now + _LATE
 
     def _hear_request(self, now: datetime) -> None:
         if self._told is None:
             return
         before, self._heard = self._heard, self._told.sync_at
+        if self._is_asked and not self._member.reached() and time.monotonic() - self._asked_at > _STILL_COUNTS:
+            self._is_asked = False  # another member has met it
         # A new request is known by its being another one: clocks of those who ask differ.
         is_recent = abs(self._heard - self._began) < _STILL_COUNTS  # not in years either: a clock was wrong then
         if self._heard and (is_recent if before is None else self._heard != before):
-            self._due, self._is_asked = now, True
+            self._due, self._is_asked, self._asked_at = now, True, time.monotonic()
             self._member.forget_drained()
 
     def _hold(self, seconds: float) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from confluent_kafka import Message
 
 from sorbus.bus.deserialize import DecodedBatch
+from sorbus.bus.kafka import Partition, partition_of
+from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow
 from sorbus.drift.watch import has_state
-from sorbus.errors import MustWait, PermanentError, SorbusError, TransientError
+from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError
 from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State, is_not_made
@@ -24,6 +26,8 @@ LOOK = 1.0
 _SHARE = 0.05
 _REST, _MORE = 60.0, 300.0
 """Seconds without a try, and those for which nothing is given up after that: what is needed was held up as long."""
+_AGAIN = 60.0
+"""Seconds until the state is asked again that refused the flow: each time is a login."""
 _MAY_WAIT = ("http", "ldap", "webhook")
 """Kinds whose targets may take a record later than others."""
 _log = logging.getLogger(__name__)
@@ -42,6 +46,11 @@ class FlowWaiting:
             state or State.of(flow.system.topic_prefix), self._id, flow.flow.data_type, flow.system.name
         )
         kind = flow.system.system.kind
+        self._events = Names(flow.system.topic_prefix).topic(flow.flow.data_type)
+        self.uncounted: Collection[Partition] = ()
+        """Partitions that are read again: what is deferred of them isn't counted."""
+        self.on_deferred: Callable[[Mapping[int, int]], None] = lambda _: None
+        """Called with how often records of partitions have been deferred."""
         self._is_needed = kind in _MAY_WAIT or flow.flow.on_incomplete != "pass"
         self._due: dict[int, Due] = {}
         self._look_at = 0.0
@@ -69,11 +78,15 @@ class FlowWaiting:
         except SorbusError as error:
             if self._is_needed:
                 raise
-            if isinstance(error, TransientError) and not is_not_made(error):
-                _log.warning("flow %s can't look at the records that wait, and tries again: %s", self._id, error)
-                return
+            self._without(error)
+
+    def _without(self, error: SorbusError) -> None:
+        """The flow goes on without the state for now."""
+        if _is_refused(error):
+            self._look_at = time.monotonic() + _AGAIN
             _log.warning("flow %s defers nothing, what should wait becomes a dead letter: %s", self._id, error)
-            self._store = None
+        else:
+            _log.warning("flow %s can't look at the records that wait, and tries again: %s", self._id, error)
 
     def _wake(self, store: WaitingStore) -> None:
         count = store.wake()
@@ -81,6 +94,19 @@ class FlowWaiting:
         self._is_awake, self._may_hold = True, self._is_needed or bool(count)
         if count:
             _log.info("%d records of flow %s wait; they are tried again", count, self._id)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the flow goes on only with the state."""
+        return self._is_needed
+
+    def counted(self) -> Mapping[int, int] | None:
+        """How often records were deferred, by partition; None: nowhere. TransientError, AuthError."""
+        return None if self._store is None else self._store.counted()
+
+    def count(self, least: Mapping[int, int]) -> Mapping[int, int]:
+        """Counts once more, to these at least; how often it was then. TransientError, AuthError."""
+        return least if self._store is None else self._store.count(least)
 
     def look(self) -> None:
         """Another process may have let records in."""
@@ -103,12 +129,12 @@ class FlowWaiting:
                 self._wake(self._store)
             found = self._store.take(most)
             self._may_hold = self._is_needed or bool(found) or not self._store.is_empty()
-        except TransientError as error:
+        except (TransientError, AuthError) as error:
             if self._is_needed:
                 raise
             found = []
-            _log.warning("flow %s can't look at the records that wait: %s", self._id, error)
-        self._look_at = now + max(LOOK, (time.monotonic() - now) / _SHARE)
+            self._without(error)
+        self._look_at = max(self._look_at, now + max(LOOK, (time.monotonic() - now) / _SHARE))
         if len(found) == most:
             self._look_at = now
         messages = [message_of(due.event) for due in found]
@@ -117,7 +143,7 @@ class FlowWaiting:
 
     def admit(self, refused: Sequence[tuple[Message, PermanentError]]) -> list[tuple[Message, PermanentError]]:
         """Lets in what may wait, safely on disk, and returns the others: those are dead letters. TransientError."""
-        waits: list[HeldBack] = []
+        waits: list[tuple[Message, MustWait, HeldBack]] = []
         others: list[tuple[Message, PermanentError]] = []
         for message, error in refused:
             due = self._due.get(id(message))
@@ -129,30 +155,53 @@ class FlowWaiting:
                 others.append((message, self._given_up(error)))
             else:
                 kept = held(message, error, self._privacy)
-                waits.append(kept._replace(least=self._least(error), was_taken=due is not None))
+                kept = kept._replace(least=self._least(error), was_taken=due is not None)
+                waits.append((message, error, kept))
         if waits and self._store is not None:
-            self._store.put(waits, limit=self._limit)
+            try:
+                places = {partition_of(message) for message, _, kept in waits if not kept.was_taken}
+                of = [place[1] for place in places if place[0] == self._events and place not in self.uncounted]
+                self.on_deferred(self._store.put([kept for _, _, kept in waits], limit=self._limit, of=of))
+            except SorbusError as fault:
+                if self._is_needed or not _is_refused(fault):
+                    raise
+                self._without(fault)
+                return [*others, *((message, error.refused or error) for message, error, _ in waits)]
             self._may_hold = True
-            _log.info("%d records of flow %s wait: %s", len(waits), self._id, waits[0].message)
+            _log.info("%d records of flow %s wait: %s", len(waits), self._id, waits[0][2].message)
         return others
 
-    def settle(self, taken: DecodedBatch, waits: Sequence[Message]) -> None:
-        """Of what has been taken in, all but `waits` has landed or is a dead letter. TransientError."""
+    def settle(
+        self,
+        taken: DecodedBatch,
+        waits: Sequence[Message],
+        dead: Collection[int] = (),
+        copy: Callable[[Sequence[Message]], None] = lambda _: None,
+    ) -> None:
+        """Of what has been taken in, all but `waits` has landed, or is `dead`: ids of messages. TransientError.
+
+        `copy`: called with what had waited and has landed, before it is forgotten that it waited.
+        """
         if self._store is None or not self._may_hold:
             return
         still = {id(message) for message in waits}
-        done = [
-            (delivery.id, delivery.version)
+        settled = [
+            ((delivery.id, delivery.version), message)
             for delivery, message in zip(taken.deliveries, taken.messages, strict=True)
             if id(message) not in still
         ]
         tried = [(due.event.key, due.event.version) for key, due in self._due.items() if key not in still]
+        done = [*(state for state, _ in settled), *tried]
         self._due = {}
         try:
-            self._store.settle([*done, *tried])
-        except TransientError:
+            if known := self._store.known(done):
+                copy([message for state, message in settled if state in known and id(message) not in dead])
+                self._store.settle(done)
+        except (TransientError, AuthError) as error:
             if self._is_needed:
-                raise  # else it is tried once more, and changes nothing
+                raise
+            # They are tried once more, and change nothing.
+            _log.warning("flow %s can't forget yet that records which have landed waited: %s", self._id, error)
 
     def _least(self, error: MustWait) -> float:
         """Seconds for which a record isn't given up yet, since nothing was tried before."""
@@ -175,3 +224,8 @@ class FlowWaiting:
             value=other,
             rule=error.rule,
         )
+
+
+def _is_refused(error: SorbusError) -> bool:
+    """Whether the state takes nothing until a person has acted."""
+    return isinstance(error, AuthError) or is_not_made(error)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.show_personal import ShowPersonal
+from sorbus.control_characters import escaped
 from sorbus.dlq.filter_options import (
     AllOption,
     AssignedOption,
@@ -28,6 +29,7 @@ from sorbus.dlq.filter_options import (
     filter_of,
     person,
     progress,
+    require_cause,
     service_of,
 )
 
@@ -86,6 +88,7 @@ def requeue(
         state=state,
     )
     wanted = chosen(letters, filter, everything=everything)
+    require_cause(service, cause)
     if dry_run:
         _foretell(service, wanted, most, show_personal=show_personal, as_json=as_json)
         return
@@ -153,7 +156,7 @@ def edit(
         typer.echo(json.dumps(told, ensure_ascii=False))
     elif wrong_fields:
         for path, message in wrong_fields:
-            typer.echo(f"{path}: {message}" if path else message, err=True)
+            typer.echo(escaped(f"{path}: {message}" if path else message), err=True)
     else:
         typer.echo(f"{letter} was edited and requeued. Its source still has the old values: correct them there too.")
     raise typer.Exit(ExitCode.FINDINGS if wrong_fields else ExitCode.FINE)
@@ -189,6 +192,7 @@ def discard(
         assigned_to=assigned_to,
     )
     wanted = chosen(letters, filter, everything=everything)
+    require_cause(service, cause)
     count = service.count(wanted, stranded=True)
     if not yes and not letters:
         typer.confirm(f"{count} dead letters will be discarded permanently. Continue?", abort=True, err=True)
@@ -232,7 +236,9 @@ def assign(
         record=record,
         assigned_to=assigned_to,
     )
-    done = service.assign(chosen(letters, filter, everything=everything), to.strip(), person(who))
+    wanted = chosen(letters, filter, everything=everything)
+    require_cause(service, cause)
+    done = service.assign(wanted, to.strip(), person(who))
     told = f"{done} assigned to {to}" if to else f"{done} unassigned"
     typer.echo(json.dumps({"assigned": done, "to": to}) if as_json else told)
 
@@ -257,7 +263,7 @@ def _foretell(service: DeadLetterService, wanted: Chosen, most: int, *, show_per
         typer.echo(json.dumps({**told, "foreseen": [foreseen_json(one) for one in found]}, ensure_ascii=False))
         return
     for one in found:
-        typer.echo(f"{one.letter.id}: {one.action}: {one.why}")
+        typer.echo(escaped(f"{one.letter.id}: {one.action}: {one.why}"))
     count = service.count(wanted)
     kinds = ", ".join(f"{many} {action}" for action, many in Counter(one.action for one in found).most_common())
     more = f"; only the {len(found)} oldest were checked" if count > len(found) else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sorbus.cli.show_personal import ShowPersonal
+from sorbus.control_characters import escaped
 from sorbus.dlq import action_commands
 from sorbus.dlq.filter_options import (
     AssignedOption,
@@ -23,6 +24,7 @@ from sorbus.dlq.filter_options import (
     filter_of,
     person,
     progress,
+    require_cause,
     service_of,
 )
 
@@ -68,6 +70,7 @@ def list_letters(
         state=state,
     )
     service.index.catch_up()
+    require_cause(service, cause)
     if by_cause:
         _show_groups(service, filter, as_json)
         return
@@ -186,6 +189,7 @@ def export(
         state=state,
     )
     service.index.catch_up()
+    require_cause(service, cause)
     written: csv.DictWriter[str] | None = None
     for letter in _masked(service, filter, None):
         row = letter_json(letter)
@@ -219,21 +223,24 @@ def _lines(name: str, value: object) -> Iterator[str]:
     """One thing that is known of a letter, for people."""
     if isinstance(value, dict):
         yield f"{name}:"
-        yield from (f"    {key}: {inner}" for key, inner in value.items())
+        yield from (f"    {key}: {escaped(str(inner))}" for key, inner in value.items())
     elif isinstance(value, list):
         yield f"{name}:"
         for each in value:
             if name == "history":
-                yield f"    {each['at'][:16]} {each['who']}: {each['action']} {each['reason']}".rstrip()
+                told = f"{each['at'][:16]} {each['who']}: {each['action']} {each['reason']}".rstrip()
             else:
                 sign = "!=" if each["differs"] else "=="
-                yield f"    {each['field']}: {each['now']} {sign} {each['error'] or each['letter']}"
+                told = f"{each['field']}: {each['now']} {sign} {each['error'] or each['letter']}"
+            yield f"    {escaped(told)}"
     else:
-        yield f"{name}: {value}"
+        yield f"{name}: {escaped(str(value))}"
 
 
 def _masked(service: DeadLetterService, filter: LetterFilter, most: int | None) -> Iterator[Letter]:
-    """All letters of a filter, page by page, with what is said of their records masked."""
+    """All letters of a filter, page by page, with what is said of their records masked, and without their bytes."""
+    from dataclasses import replace
+
     from sorbus.dlq.serialize import masked_letter
 
     after, left = None, most
@@ -242,7 +249,8 @@ def _masked(service: DeadLetterService, filter: LetterFilter, most: int | None) 
         if not page:
             return
         for letter in page:
-            yield masked_letter(service.mask, letter)
+            shown = masked_letter(service.mask, letter)
+            yield replace(shown, dead=replace(shown.dead, value=None))
         after = page[-1].spot
         left = None if left is None else left - len(page)
 
@@ -296,6 +304,7 @@ def _print_entry(what: str, place: str, words: str, id: str) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
+    what, place, words, id = map(escaped, (what, place, words, id))
     console.print(Text.assemble((what, "bold"), "  ", place), soft_wrap=not console.is_terminal)
     console.print(Padding(Text(words), (0, 0, 0, 4)) if console.is_terminal else Text(f"    {words}"), soft_wrap=True)
     console.print(Text(f"    {id}", "dim"), soft_wrap=True)

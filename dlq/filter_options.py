@@ -91,6 +91,17 @@ def filter_of(
     )
 
 
+def require_cause(service: DeadLetterService, cause: str) -> None:
+    """UsageError where no letter, closed or not, has this cause: one that was mistyped would seem to have none left."""
+    from sorbus.dlq.store import LetterFilter
+    from sorbus.errors import UsageError
+
+    if cause:
+        service.index.catch_up()
+        if not service.letters.count(LetterFilter(cause=cause, state="all")):
+            raise UsageError(f"no dead letter has the cause {cause!r}: sorbus dlq groups shows those there are")
+
+
 def chosen(letters: list[str] | None, filter: LetterFilter, *, everything: bool) -> LetterFilter | Sequence[str]:
     """The letters named, or all that the filter leaves; a filter that leaves all must be meant."""
     from sorbus.dlq.store import LetterFilter

@@ -1,8 +1,8 @@
 """The edit form of a canonical record as data: made from its schema, read back with an error per field.
 
 Values travel as texts by path: `name`, `address.city`, `lines[0].sku`. What isn't sent, or comes back as it was shown,
-stays exactly as it was; so a masked value may be sent back unseen. `PATH[N]~remove` takes an item out of a list, and
-items behind the last are new ones. Maps and lists of lists are JSON.
+stays exactly as it was; so a masked value may be sent back unseen, but not to another place. `PATH[N]~remove` takes an
+item out of a list, and items behind the last are new ones. Maps and lists of lists are JSON.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import NamedTuple
 
-from sorbus.avro.decode import reader
 from sorbus.avro.encode import encoder
 from sorbus.mapping.convert import convert
-from sorbus.mapping.default import encoded_default
-from sorbus.privacy.mask import HIDDEN, PERSONAL, masked_text
+from sorbus.mapping.default import default_value
+from sorbus.privacy.mask import HIDDEN, PERSONAL, masked, masked_text
 from sorbus.schema import FieldType, Kind, RecordSchema, SchemaField
 
 REMOVE = "~remove"
@@ -38,6 +37,9 @@ _WANTED: Mapping[Kind, str] = {
     "array": "a list in JSON, such as [1, 2]",
 }
 _UNKNOWN = "there is no such field"
+_ANOTHERS = (
+    "this masked value isn't known to be this field's: write the value itself, or edit with personal values shown"
+)
 _ITEM = re.compile(r"\[(\d+)\]")
 
 
@@ -105,13 +107,25 @@ class Form:
         """The texts by path of a record in JSON: what it leaves out stays, what lists leave out goes."""
         found: dict[str, str] = {}
         types = {field.name: field.type for field in self._schema.fields}
-        for name, value in document.items():
-            found |= _texts(types.get(name), name, value, self._record.get(name))
-        return found
+        for field in self.fields:
+            if field.path in document:
+                made = _texts(types[field.path], field.path, document[field.path], self._record[field.path])
+                found |= self._placed(field, made)
+        return found | {name: str(value) for name, value in document.items() if name not in types}
+
+    def _placed(self, field: Field, texts: Mapping[str, str]) -> Mapping[str, str]:
+        """`texts` of one field: a mask without its place in a list of which something changed may be another item's."""
+        leaves = {each.path: each for each in _leaves(field)}
+        shown = {path: each.text or "" for path, each in leaves.items()}
+        same = all(text in (shown.get(path), f"{shown.get(path)} ({path})") for path, text in texts.items())
+        if same or not self._hide:
+            return texts
+        masks = {path: shown[path] for path, each in leaves.items() if each.personal and shown[path] and "[" in path}
+        return {path: f"{text} (?)" if text == masks.get(path) else text for path, text in texts.items()}
 
     def as_json(self) -> str:
         """The record as people edit it: JSON with a field a line, personal values masked if they are hidden."""
-        document = {field.name: _document(found) for field, found in zip(self._schema.fields, self.fields, strict=True)}
+        document = {field.path: _document(field, hide=self._hide) for field in self.fields}
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def _field(self, field: SchemaField, path: str, value: object) -> Field:
@@ -166,10 +180,15 @@ class _Reading:
         self.known.add(path)
         text = self._texts.get(path)
         shown = [_shown(type, before, hide=False)]
-        if self._hide and personal:
-            shown.append(_shown(type, before, hide=True))
+        if self._hide and personal and before is not None:
+            mask = _shown(type, before, hide=True)
+            shown += [mask, f"{mask} ({path})"]
+            shown += [json.dumps(masked(before), ensure_ascii=False)] if _is_json(type) else []
         if text is None or _lines(text) in (_lines(each or "") for each in shown):
             return self._checked(type, path, before)
+        if self._hide and personal and HIDDEN in text:
+            self.errors.append(FieldError(path, _ANOTHERS))
+            return before
         self.changed.append(path)
         return self._parsed(type, path, _lines(text))
 
@@ -236,20 +255,28 @@ class _Reading:
                 yield int(number[1])
 
 
-def _document(field: Field) -> object:
+def _document(field: Field, *, hide: bool) -> object:
     if field.kind == "record":
-        return {each.path.rpartition(".")[2]: _document(each) for each in field.fields}
+        return {each.path.rpartition(".")[2]: _document(each, hide=hide) for each in field.fields}
     if field.kind == "array":
-        return [_document(each) for each in field.items]
+        return [_document(each, hide=hide) for each in field.items]
+    if hide and field.personal and field.text:
+        return f"{field.text} ({field.path})" if "[" in field.path else field.text
     return json.loads(field.text) if field.kind == "json" and field.text else field.text
+
+
+def _leaves(field: Field) -> Iterator[Field]:
+    inside = (*field.fields, *field.items)
+    if field.kind in ("record", "array"):
+        for each in inside:
+            yield from _leaves(each)
+    else:
+        yield field
 
 
 def _value(field: SchemaField, record: Mapping[str, object]) -> object:
     """A field's value; what an older schema did not have is its default."""
-    if field.name in record:
-        return record[field.name]
-    default = encoded_default(field)
-    return None if default is None else reader(field.type)(default, 0)[0]
+    return record[field.name] if field.name in record else default_value(field)
 
 
 def _is_personal(field: SchemaField) -> bool:
@@ -309,7 +336,7 @@ def _from_text(type: FieldType, text: str) -> object:
         case "string":
             return text
         case "map" | "array":
-            return convert(json.loads(text, parse_float=Decimal), type)
+            return convert(_typed_json(type, json.loads(text, parse_float=Decimal)), type)
         case "timestamp":
             moment = datetime.fromisoformat(text.strip())
             if moment.tzinfo is None:
@@ -319,6 +346,24 @@ def _from_text(type: FieldType, text: str) -> object:
             return str(convert(text.strip(), type))
         case _:
             return convert(text.strip(), type)
+
+
+def _typed_json(type: FieldType, value: object) -> object:
+    """What JSON has no type for, as `_shown` writes it: binary fractions and bytes."""
+    match type.kind:
+        case "float" | "double" if isinstance(value, Decimal):
+            return float(value)
+        case "bytes" if isinstance(value, str):
+            return bytes.fromhex(value.removeprefix("0x"))
+        case "map" if isinstance(value, Mapping) and type.item is not None:
+            return {name: _typed_json(type.item, inner) for name, inner in value.items()}
+        case "array" if isinstance(value, list) and type.item is not None:
+            return [_typed_json(type.item, inner) for inner in value]
+        case "record" if isinstance(value, Mapping):
+            types = {field.name: field.type for field in type.fields}
+            return {name: _typed_json(types[name], inner) if name in types else inner for name, inner in value.items()}
+        case _:
+            return value
 
 
 def _texts(type: FieldType | None, path: str, value: object, before: object) -> dict[str, str]:

@@ -8,12 +8,14 @@ locking that position.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, Message, TopicCollection, TopicPartition
@@ -38,13 +40,15 @@ from sorbus.calendar_limits import moment_of
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
 from sorbus.dlq.closures import Closed, note_closed
 from sorbus.dlq.statements import statement
+from sorbus.errors import SorbusError
 from sorbus.postgres.connection import Connection
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
-BATCH = 1_000
+BATCH, BATCH_BYTES = 1_000, 16_000_000
 TRUSTED = timedelta(days=29)
 """How long a position is good for: the topics keep what closed a letter for 30 days (`delete.retention.ms`)."""
+_LONGEST_ID = 500
 _TIMEOUT = 30.0
 _TOUCH = timedelta(hours=1)
 _NUMBER = re.compile(r"-?[0-9]{1,30}")
@@ -60,6 +64,13 @@ class _Position(NamedTuple):
     rebuilding_since: datetime | None
 
 
+class _Failure(NamedTuple):
+    """The last call's, if it failed."""
+
+    at: float
+    error: SorbusError
+
+
 class _Moved(Exception):
     """Somebody has the topic read again from its beginning."""
 
@@ -73,15 +84,29 @@ class LetterIndex:
         self._lock = threading.RLock()
         self._reader: Consumer | None = None
         self._admin: AdminClient | None = None
+        self._failure: _Failure | None = None
 
     def catch_up(self, progress: Progress | None = None) -> int:
-        """Applies all that the topics have by now; how many messages that were. `progress`: told of each batch."""
-        with self._lock:
-            while True:
-                try:
-                    return self._catch_up(progress)
-                except _Moved:
-                    continue
+        """Applies all that the topics have by now; how many messages that were. `progress`: told of each batch.
+
+        One thread at a time. Who would wait for one that only finds out whether a failure lasts, shares the failure.
+        """
+        asked, failure = time.monotonic(), self._failure
+        if failure is None:
+            self._lock.acquire()
+        elif not self._lock.acquire(blocking=False):
+            raise copy(failure.error)
+        try:
+            if self._failure is not None and self._failure.at > asked:
+                raise copy(self._failure.error)
+            count = self._all_of_it(progress)
+        except SorbusError as error:
+            self._failure = _Failure(time.monotonic(), error)
+            raise
+        finally:
+            self._lock.release()
+        self._failure = None
+        return count
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Reads the topics once more from their beginning; how many messages that were."""
@@ -97,6 +122,13 @@ class LetterIndex:
         if reader is not None:
             with kafka_errors("closing a reader"):
                 reader.close()
+
+    def _all_of_it(self, progress: Progress | None) -> int:
+        while True:
+            try:
+                return self._catch_up(progress)
+            except _Moved:
+                continue
 
     def _catch_up(self, progress: Progress | None) -> int:
         parts = self._parts()
@@ -126,7 +158,7 @@ class LetterIndex:
             spot = start.topic, start.partition
             reached[spot] = start.offset
             arriving = read_to_end(self._consumer, [start], ends=ends)
-            while messages := list(islice(arriving, BATCH)):
+            for messages in _batches(arriving):
                 self._apply(messages)
                 reached[spot] = offset_of(messages[-1]) + 1
                 count += len(messages)
@@ -237,6 +269,18 @@ def _set(connection: Connection, spot: Part, next: int) -> None:
     connection.execute(statement("move"), {**_named(spot), "next": next})
 
 
+def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    batch, size = list[Message](), 0
+    for message in messages:
+        batch.append(message)
+        size += len(message)
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def _newest(messages: Iterable[Message]) -> list[tuple[Message | None, Message | None]]:
     """For each letter, in order: the last that opened it, and what closed it after that.
 
@@ -262,7 +306,7 @@ def _how(message: Message) -> str:
 def _closing(message: Message) -> dict[str, object]:
     by = (dict(headers_of(message)).get(CLOSED_BY) or b"").decode(errors="replace")
     return {
-        "id": _text(bytes_of(message.key()).decode(errors="replace")),
+        "id": _id(bytes_of(message.key()).decode(errors="replace")),
         "how": _how(message),
         "by": _within(int(by), 63) if _NUMBER.fullmatch(by) else None,
         "at": _moment(message.timestamp()[1] * 1000),
@@ -274,9 +318,10 @@ def _row(message: Message, data_type: str) -> dict[str, object]:
     key = bytes_of(message.key())
     letter = DeadLetter.from_message(key, bytes_of(message.value()), headers_of(message))
     version = version_in(letter.value, letter.headers) if letter.flow else None
-    texts = ("id", "system", "flow", "reason", "message", "field", "rule", "words", "topic")
+    texts = ("system", "flow", "reason", "message", "field", "rule", "words", "topic")
     return {
         **{name: _text(getattr(letter, name)) for name in texts},
+        "id": _id(letter.id),
         "key": key,
         "data_type": data_type,
         "partition": _within(letter.partition, 31),
@@ -295,6 +340,14 @@ def _row(message: Message, data_type: str) -> dict[str, object]:
 
 def _text(text: str) -> str:
     return text.replace("\0", "\ufffd")
+
+
+def _id(id: str) -> str:
+    """The letter's id; one that is too long for the index, which only others write, with a hash for its end."""
+    whole = _text(id)
+    if len(whole) <= _LONGEST_ID:
+        return whole
+    return f"{whole[:_LONGEST_ID]}~{hashlib.sha256(whole.encode()).hexdigest()}"
 
 
 def _within(number: int, bits: int) -> int:

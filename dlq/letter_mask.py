@@ -9,7 +9,7 @@ from dataclasses import replace
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.reader import Decoded
-from sorbus.errors import MapError
+from sorbus.errors import MapError, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.errors import Privacy, raw_privacy, rows_privacy
 from sorbus.privacy.mask import masked, masked_record
@@ -58,11 +58,13 @@ class LetterMask:
         return raw_privacy(schema, rows, self._resources(letter))
 
     def _resources(self, letter: DeadLetter) -> Mapping[str, str]:
-        """Which part of the source holds what; nothing, and so all columns masked, where secrets aren't at hand."""
+        """Which part of the source holds what; nothing, and so all columns masked, where secrets aren't at hand, or the
+        letter is of no system of the map: of one that was removed, or a foreign message.
+        """
         try:
             options = self._loaded.source(letter.data_type).options
             return self._loaded.producer(letter.system).resources_of(options)
-        except MapError:
+        except (MapError, UsageError):
             return {}
 
 

@@ -95,7 +95,7 @@ class DeadLetterService:
         if not isinstance(chosen, LetterFilter):
             return len(set(chosen))
         self.index.catch_up()
-        return self.letters.count(_unsent(chosen) if stranded else self._sendable(chosen))
+        return self.letters.count(chosen.unsent() if stranded else self._sendable(chosen))
 
     def find(self, id: str) -> Letter | None:
         """The letter with this id, also one that was written a moment ago."""
@@ -136,7 +136,7 @@ class DeadLetterService:
         self.index.catch_up()
         stranded = 0
         if isinstance(chosen, LetterFilter):
-            stranded = self.letters.count(_unsent(chosen))
+            stranded = self.letters.count(chosen.unsent())
             chosen = self._sendable(chosen)
             stranded -= self.letters.count(chosen)
         else:
@@ -168,7 +168,7 @@ class DeadLetterService:
         return "", *(flow.id for flow in self.loaded.map.flows if flow.runs)
 
     def _sendable(self, filter: LetterFilter) -> LetterFilter:
-        return replace(_unsent(filter), flows=self._running)
+        return replace(filter.unsent(), flows=self._running)
 
     def form(self, id: str, *, hide: bool) -> Form:
         """The edit form of an open letter's record; `hide`: personal values masked. SorbusError if it has none."""
@@ -225,6 +225,8 @@ class DeadLetterService:
         if not reason.strip():
             raise SorbusError("say why the letters may be discarded; the reason is kept in the audit trail")
         self.index.catch_up()
+        if isinstance(chosen, LetterFilter):
+            chosen = chosen.unclosed()
         whole = self.letters.count(chosen) if isinstance(chosen, LetterFilter) else len(set(chosen))
         waiting, count = self._waiting(chosen), 0
         deeds = [self._deed("discard", waiting, who, reason, _nothing, CHUNK, states=("open",))]
@@ -275,7 +277,7 @@ class DeadLetterService:
         """What sending them back would do just now, of the `most` oldest; nothing is changed."""
         self.index.catch_up()
         if isinstance(chosen, LetterFilter):
-            letters = self.letters.page(_unsent(chosen), most=most)
+            letters = self.letters.page(chosen.unsent(), most=most)
         else:
             letters = [self._open(id) for id in list(chosen)[:most]]
         return list(simulate(self.loaded, self.book, letters, hide=hide))
@@ -350,11 +352,13 @@ class DeadLetterService:
                     if still := [letter for letter in found if letter.state in states]:
                         yield connection, still, len(ids)
             return
-        count, until = self.letters.count(chosen), self.letters.last(chosen)
+        chosen = chosen.unclosed()
+        chosen = replace(chosen, until=self.letters.last(chosen))
+        count = self.letters.count(chosen)
         after: Spot | None = None
         while count:
             with self._state.connection() as connection:
-                page = select(connection, chosen, after, size, until=until, lock=True)
+                page = select(connection, chosen, after, size, lock=True)
                 if not page:
                     return
                 yield connection, page, count
@@ -380,11 +384,6 @@ class DeadLetterService:
             reason=reason,
             details=details,
         )
-
-
-def _unsent(filter: LetterFilter) -> LetterFilter:
-    """Those that aren't closed are sent back, but for those on their way already."""
-    return replace(filter, state="unsent") if filter.state == "unsettled" else filter
 
 
 def _nothing(connection: Connection, letters: Sequence[Letter]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, cast
 
@@ -12,6 +12,7 @@ from psycopg import sql
 from sorbus.calendar_limits import EPOCH
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.statements import statement
+from sorbus.errors import SorbusError
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
 
@@ -24,8 +25,19 @@ STATES = (
 """What a filter may ask for, by name."""
 UNSETTLED: tuple[LetterState, ...] = ("open", "requeueing", "requeued")
 """A letter that isn't closed: it waits for a person, or is on its way back to its flow."""
+PAGE_BYTES = 32_000_000
+"""Of records in one page: letters may have 8 MB each."""
+CLOSED = frozenset(("closed", "landed", "superseded", "discarded"))
+"""What a filter may ask for where nothing can be done any more."""
 _SETS = {"unsettled": UNSETTLED, "unsent": ("open", "requeueing")}
 """"unsent": not known to be on their way back."""
+
+
+class Spot(NamedTuple):
+    """A letter's place in a list, oldest first: the next page begins behind it."""
+
+    first_at: datetime
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,8 @@ class LetterFilter:
     record: str = ""
     flows: tuple[str, ...] = ()
     """Only of these flows, "" for sources; () for any."""
+    until: Spot | None = None
+    """Not beyond this place: what came after the list was shown isn't in it."""
 
     @property
     def words(self) -> str:
@@ -49,16 +63,20 @@ class LetterFilter:
         chosen = [
             f"{each.name.replace('_', ' ')} {value}"
             for each in fields(self)
-            if each.name != "flows" and (value := getattr(self, each.name))
+            if each.name not in ("flows", "until") and (value := getattr(self, each.name))
         ]
         return ", ".join(each for each in chosen if each != "state unsettled") or "all"
 
+    def unclosed(self) -> LetterFilter:
+        """Those of them that aren't closed. SorbusError where it asks for closed ones only."""
+        if self.state in CLOSED:
+            raise SorbusError(f"dead letters in state {self.state} are closed: nothing can be done with them any more")
+        return replace(self, state="unsettled") if self.state == "all" else self
 
-class Spot(NamedTuple):
-    """A letter's place in a list, oldest first: the next page begins behind it."""
-
-    first_at: datetime
-    id: str
+    def unsent(self) -> LetterFilter:
+        """Those that aren't closed are sent back, but for those on their way already. SorbusError as `unclosed`."""
+        found = self.unclosed()
+        return replace(found, state="unsent") if found.state == "unsettled" else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +146,7 @@ class LetterStore:
         return [Group(*row) for row in self._run(query, filter)]  # type: ignore[arg-type]
 
     def page(self, filter: LetterFilter, after: Spot | None = None, most: int = 100) -> list[Letter]:
-        """Letters, the oldest first; `after`: behind this place."""
+        """Letters, the oldest first, fewer than `most` where they are large; `after`: behind this place."""
         with self._state.connection() as connection:
             return select(connection, filter, after, most)
 
@@ -154,7 +172,10 @@ class LetterStore:
 
     def of_record(self, data_type: str, id: str) -> list[Letter]:
         """Everything that is known of a record's letters, closed ones too."""
-        return self.page(LetterFilter(data_type=data_type, record=id, state="all"), most=1000)
+        filter, found = LetterFilter(data_type=data_type, record=id, state="all"), list[Letter]()
+        while page := self.page(filter, found[-1].spot if found else None, 1000):
+            found += page
+        return found
 
     def _run(self, query: sql.Composed, filter: LetterFilter) -> list[tuple[object, ...]]:
         with self._state.connection() as connection:
@@ -167,18 +188,19 @@ def select(
     after: Spot | None,
     most: int,
     *,
-    until: Spot | None = None,
     lock: bool = False,
 ) -> list[Letter]:
-    """A page of letters, not beyond `until`; with `lock` nobody else changes them until the transaction ends."""
+    """A page of at most `most` letters, and about PAGE_BYTES of their records; empty only where there are no more.
+
+    With `lock` nobody else changes them until the transaction ends.
+    """
     chosen, given = [conditions(filter)], values(filter)
     if after is not None:
         chosen.append(sql.SQL("(l.first_at, l.id) > (%(after)s, %(after_id)s)").format())
         given |= {"after": after.first_at, "after_id": after.id}
-    if until is not None:
-        chosen.append(sql.SQL("(l.first_at, l.id) <= (%(until)s, %(until_id)s)").format())
-        given |= {"until": until.first_at, "until_id": until.id}
-    return _select(connection, sql.SQL(" and ").join(chosen), {**given, "most": most}, lock)
+    fits = sql.SQL(statement("fits")).format(conditions=sql.SQL(" and ").join(chosen))
+    chosen.append(sql.SQL("(l.first_at, l.id) <= ({})").format(fits))
+    return _select(connection, sql.SQL(" and ").join(chosen), {**given, "most": most, "bytes": PAGE_BYTES}, lock)
 
 
 def select_named(connection: Connection, ids: Sequence[str], *, lock: bool = False) -> list[Letter]:
@@ -203,13 +225,17 @@ def conditions(filter: LetterFilter) -> sql.Composed:
         chosen.append(sql.SQL("l.flow = any(%(flows)s)"))
     if filter.record:
         chosen.append(sql.SQL("l.record_id = %(record)s"))
+    if filter.until is not None:
+        chosen.append(sql.SQL("(l.first_at, l.id) <= (%(until)s, %(until_id)s)"))
     return sql.SQL(" and ").join(chosen)
 
 
 def values(filter: LetterFilter) -> dict[str, object]:
     """The values of `conditions`."""
     found: dict[str, object] = {each.name: getattr(filter, each.name) for each in fields(filter)}
-    return {**found, "flows": list(filter.flows), "record": filter.record.encode("utf-8", "surrogateescape")}
+    until, until_id = filter.until or (None, None)
+    record = filter.record.encode("utf-8", "surrogateescape")
+    return {**found, "flows": list(filter.flows), "record": record, "until": until, "until_id": until_id}
 
 
 def _states(state: States) -> sql.Composable:

@@ -6,24 +6,22 @@ Why this loses and doubles nothing: docs/decisions/0089-single-changes-go-withou
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sorbus.abilities import SupportsRefetch, SupportsRepeat
 from sorbus.bus.direct_publisher import DirectPublisher
-from sorbus.bus.publisher import Outgoing
+from sorbus.bus.publisher import Outgoing, message_bytes
 from sorbus.bus.topic_ends import ENDS_KEY, Difference, TopicEnds
 from sorbus.bus.topic_facts import TopicFacts
 from sorbus.bus.topic_tail import Diverged, late_events, read_tail
 from sorbus.connector import Batch, Position, Producer
 from sorbus.errors import TransientError
+from sorbus.producers.counted_ends import settled
 from sorbus.producers.own_topics import OwnTopics
 from sorbus.settings import Settings
 
 _FEW, _BYTES = 500, 500_000
 """Up to so many messages, and bytes, go without a transaction: of more it costs little."""
-_MARKED = 2.0
-"""Seconds within which Kafka has written a transaction's markers."""
 _log = logging.getLogger(__name__)
 
 
@@ -88,6 +86,11 @@ class DirectEvents:
         """
         if not (self._is_stored and batch.is_repeatable) or len(messages) > _FEW:
             return False
+        if any(
+            message_bytes(key, value, headers) > self._topics.largest.get(of, _BYTES)
+            for of, key, value, headers in messages
+        ):
+            return False  # the next would be there without it
         return sum(len(value) for _, _, value, _ in messages if value is not None) <= _BYTES
 
     def send(self, messages: Sequence[Outgoing]) -> None:
@@ -125,15 +128,7 @@ class DirectEvents:
 
         A predecessor's event that arrives late may be older than what it is the last of: such records are read again.
         """
-        differences = self._ends.differences(facts)
-        deadline = time.monotonic() + _MARKED
-        while any(one.found < one.expected for one in differences) and time.monotonic() < deadline:
-            time.sleep(0.02)  # a marker is not written yet
-            facts = self._topics.facts()
-            differences = self._ends.differences(facts)
-        for one in differences:
-            if one.found < one.expected:
-                raise TransientError(f"topic {one.topic} ends before what Kafka has confirmed", retry_after=1.0)
+        differences, facts = settled(self._ends, self._topics, facts)
         self._find_late(differences)
         self._ends.looked(facts)
         self._versions = self._given()

@@ -28,6 +28,7 @@ from sorbus.connector import (
 from sorbus.errors import PermanentError
 from sorbus.event import DELIVERED, HISTORICAL, ON_TOMBSTONES, REREAD
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
+from sorbus.producers.counted_ends import CountedEnds, counted_ends
 from sorbus.producers.dead_letters import SourceDeadLetters, still_rejected
 from sorbus.producers.direct_events import DirectEvents
 from sorbus.producers.own_topics import OwnTopics
@@ -100,6 +101,7 @@ class EventWriter:
         self._health, self._metrics, self._progress, self._published = health, metrics, progress, published
         self._position: Position | None = None
         self._direct: DirectEvents | None = None
+        self._ends: DirectEvents | CountedEnds | None = None
         self._sent_at: float | None = None
         self._sent_last = 0.0
         self._sent = self._sent_bytes = 0
@@ -110,6 +112,7 @@ class EventWriter:
         if direct is not None:
             direct.open()
         self._direct = direct
+        self._ends = direct or counted_ends(self._topics, self._settings)
 
     @property
     def _due_at(self) -> float | None:
@@ -140,11 +143,10 @@ class EventWriter:
 
     def check(self) -> None:
         """Compares the topics with what was published, which is complete then. TransientError."""
-        if self._direct is None:
-            self._topics.check()
-            return
         self.commit()
-        self._direct.compare(self._topics.check())
+        facts = self._topics.check()
+        if self._ends is not None and self._publisher.open_since is None:
+            self._ends.compare(facts)
 
     def close(self) -> None:
         """Gives up what is not committed."""
@@ -155,13 +157,13 @@ class EventWriter:
     def add(self, batch: Batch) -> None:
         """Publishes a batch, or puts it and its position into the transaction in progress. TransientError."""
         for deletion in batch.sweeps:
-            self.commit()  # the stale records are read from the topic: what came before must be on it
+            self._store()  # the stale records are read from the topic: what came before must be on it
             self._delete_stale(deletion)
         written = self._written(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
         if self._direct is not None:
             if self._direct.is_behind:
                 if self._publisher.open_since is not None:
-                    self.commit()  # at that position this batch is still behind it
+                    self._store()  # at that position this batch is still behind it
                 self._take_versions(written)
             written.keep(self._direct.unpublished(written.messages))
             self._direct.passed(batch.position)
@@ -192,27 +194,35 @@ class EventWriter:
             self.commit()
 
     def commit(self) -> None:
-        """Stores the position, in the transaction in progress if there is one. TransientError."""
+        """Stores the position, in the transaction in progress if there is one, and confirms it. TransientError."""
+        if (position := self._store()) is not None:
+            self._producer.confirm(position)
+
+    def _store(self) -> Position | None:
+        """The position that was stored. It isn't confirmed while a batch waits that was read before.
+
+        That batch's position says what was confirmed by then, and an unknown move of a PostgreSQL slot is a lost one.
+        """
         position, since = self._position, self._sent_at or self._publisher.open_since
         if position is None or since is None:
-            return
+            return None
         if self._direct is not None:
             self._direct.flush()
         self._publisher.produce(*self._stored(position))
         self._publisher.commit()
-        if self._direct is not None:
-            self._direct.committed()
+        if self._ends is not None:
+            self._ends.committed()
         self._sent_at, self._sent, self._sent_bytes = None, 0, 0
         self.asked -= self._answered
         self._requests.answered(self._answered | self._judged)
         self._answered.clear()
         self._judged.clear()
-        self._producer.confirm(position)
         for (data_type, deleted), count in self._count.items():
             self._metrics.published(data_type, **{"deletes" if deleted else "upserts": count})
         if self._count:
             self._published()
         self._record(time.monotonic() - since)
+        return position
 
     def _record(self, seconds: float) -> None:
         """For the history: what is on the bus now, and how long its transaction was open."""
@@ -232,8 +242,8 @@ class EventWriter:
     def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
         answered = self._answered | self._judged
         stored = self._topics.stored(self._requests.stored(self._inbox.stored(position), self._place, answered))
-        if self._direct is not None:
-            stored = self._direct.stored(stored)
+        if self._ends is not None:
+            stored = self._ends.stored(stored)
         return position_message(self._topics.names, self._topics.system, stored)
 
     def _written(
@@ -281,7 +291,7 @@ class EventWriter:
     def _send(self, direct: DirectEvents, written: _Written, position: Position) -> None:
         """Publishes events at once; the position is stored later."""
         if self._publisher.open_since is not None:
-            self.commit()
+            self._store()
         direct.send(written.messages)
         self._position, self._place = position, self._requests.place()
         self._sent_last = time.monotonic()
@@ -303,11 +313,9 @@ class EventWriter:
         unfit = self._publisher.produce_all(messages)
         for place, error in unfit:
             self._reject(written.sources[place], error)
-        if self._direct is not None:
+        if self._ends is not None:
             places = {place for place, _ in unfit}
-            self._direct.added(
-                [one for place, one in enumerate(messages) if place not in places] if places else messages
-            )
+            self._ends.added([one for place, one in enumerate(messages) if place not in places] if places else messages)
         self._published_changes(written)
 
     def _take_versions(self, written: _Written) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+from sorbus.bus.kafka import Oversized
 from sorbus.bus.publisher import Publisher
 from sorbus.bus.reachable import Reachable
 from sorbus.bus.requests import RereadRequests
@@ -69,6 +70,7 @@ class ProduceLoop:
                 try:
                     self._capture(reachable)
                 except TransientError as error:
+                    self._topics.heeds_sizes |= isinstance(error, Oversized)
                     pause.after(error, self._backoff, since=self._fails_since())
         finally:
             self._requests.close()
@@ -88,6 +90,7 @@ class ProduceLoop:
             self._topics.names.transactional_id(self._system.name),
             is_stopping=self._stop.is_set,
             reachable=reachable,
+            largest=self._topics.largest if self._topics.heeds_sizes else {},
         )
         self._health.report("kafka", None)
         self._session = session = CaptureSession(

@@ -17,8 +17,9 @@ from sorbus.bus.published import published_records
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.bus.topic_ownership import Inherited, Ownership
+from sorbus.bus.topic_settings import settings_of
 from sorbus.connector import BoundSource, BoundSystem, Position, Producer
-from sorbus.errors import LostPosition, TransientError
+from sorbus.errors import AuthError, LostPosition, TransientError
 from sorbus.event import EventEncoder, event_encoder
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -43,6 +44,10 @@ class OwnTopics:
         self._admin = admin(settings)
         self._ownership = Ownership(self.system, self._kind, {})
         self._compared_at = 0.0
+        self.largest: dict[str, int] = {}
+        """Topic -> bytes of the largest message that it takes, also of dead letters, as far as Kafka says it."""
+        self.heeds_sizes = False
+        """Whether something was too large for its topic: until then what can be compressed may be larger."""
         self._anew: set[str] = set()
 
     def prepare(self) -> SchemaResolver:
@@ -96,6 +101,7 @@ class OwnTopics:
                 _log.warning("%s: snapshotting %s again: %s", self.system, data_type, one.why)
                 found.append(one)
         self._anew = {one.data_type for one in found}
+        self._look_at_sizes()
         self._ownership, self._compared_at = ownership, time.monotonic()
         return found
 
@@ -134,6 +140,8 @@ class OwnTopics:
         for data_type, topic in self.topics.items():
             if why := self._ownership.changed(data_type, topic, facts.get(topic)):
                 raise TransientError(why, retry_after=_SOON)
+        if self.heeds_sizes:
+            self._look_at_sizes()  # people raise them, and requeue what was too large
         return facts
 
     def facts(self) -> Mapping[str, TopicFacts]:
@@ -160,6 +168,17 @@ class OwnTopics:
     def stored(self, position: Position) -> Position:
         """The producer's position with what is owned."""
         return self._ownership.stored(position)
+
+    def _look_at_sizes(self) -> None:
+        topics = [*self.topics.values(), *map(self.names.dead_letters, self.topics)]
+        try:
+            found = settings_of(self._admin, topics)
+        except (TransientError, AuthError) as error:
+            if self.heeds_sizes:
+                raise
+            _log.debug("how large messages may be isn't known: %s", error)
+            return
+        self.largest.update({topic: int(config["max.message.bytes"]) for topic, config in found.items()})
 
     def _beating(self, published: Iterable[PublishedState]) -> Iterator[PublishedState]:
         for count, record in enumerate(published):

@@ -65,12 +65,14 @@ class RowDigest(NamedTuple):
 class RecordTexts(NamedTuple):
     """A record's compared values as text, by target field, and its items' likewise in their order, by list.
 
-    `values` is None for items without their record. `rows`: how many have the id; the values are those of one of them.
+    `values` is None for items without their record. `rows`: how many have the id; the values are those of the first of
+    them, `others` those of the others.
     """
 
     values: Mapping[str, str | None] | None
     items: Mapping[str, Sequence[Mapping[str, str | None]]]
     rows: int = 1
+    others: Sequence[Mapping[str, str | None]] = ()
 
 
 def item_order(item: tuple[str, Mapping[str, str | None], int]) -> tuple[int, list[tuple[bool, str]]]:

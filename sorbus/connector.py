@@ -84,6 +84,8 @@ class BoundFlow:
     """When it delivers; None where the map's words for it can't be read."""
     shown: BoundSource | None = None
     """What the target shows of the records, where it changes them, too (two-way)."""
+    places: frozenset[tuple[str, str, str]] = frozenset()
+    """System, data type and resource of each flow of the map, "" for the resource of one that doesn't run."""
 
     def finding(self, code: str, message: str, fix: str) -> Finding:
         """A finding about the flow's `target:`."""
@@ -231,7 +233,7 @@ class Step:
     detail: str = ""
     apply: Callable[[], None] | None = None
     at_start: bool = False
-    """The system's producer makes the change when it starts; `apply` does nothing."""
+    """The system's producer, or the flow, makes the change when it starts; `apply` does nothing."""
 
 
 class ProducerConnector(Protocol):

@@ -67,3 +67,11 @@ class SupportsLinkListing(Protocol):
 
     def listed_links(self) -> Iterator[str]:
         """Their owner's ids; those that were deleted and are there again too. After a list was read."""
+
+
+@runtime_checkable
+class SupportsUncompared(Protocol):
+    """A consumer whose dry run can't compare some of the fields that its flow fills."""
+
+    def uncompared(self) -> Iterator[str]:
+        """They, with why, a sentence each. MapError; asks nobody."""

@@ -62,6 +62,8 @@ class SchemaField:
     has_default: bool = False
     default: object = None
     tags: frozenset[str] = frozenset()
+    aliases: frozenset[str] = frozenset()
+    """Its former names."""
 
     @property
     def required(self) -> bool:
@@ -199,8 +201,13 @@ def _field(node: AvroType, named: dict[str, FieldType], where: str) -> SchemaFie
         str(node.get("doc", "")),
         "default" in node,
         node.get("default"),
-        frozenset(str(tag) for tag in tags) if isinstance(tags, list) else frozenset(),
+        _texts(tags),
+        _texts(node.get("aliases", [])),
     )
+
+
+def _texts(value: object) -> frozenset[str]:
+    return frozenset(map(str, value)) if isinstance(value, list) else frozenset()
 
 
 def _number(node: dict[str, AvroType], key: str) -> int:

@@ -1,7 +1,7 @@
 """What changed between two versions of a schema, and who can still read what (Avro 1.12, "Schema Resolution").
 
 Backward: a reader of the newer version reads what the older one wrote. Forward: a reader of the older version reads
-what the newer one writes. Full: both. Aliases are not used: a renamed field is one removed and one added.
+what the newer one writes. Full: both.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from sorbus.schema import AvroType, FieldType, Kind, RecordSchema, SchemaField
+from sorbus.schema_reading import former_names
 
 Compatibility = Literal["backward", "forward", "full"]
 _WIDER: dict[Kind, tuple[Kind, ...]] = {
@@ -73,8 +74,11 @@ def _fields(
     head: str, before: Sequence[SchemaField], after: Sequence[SchemaField], old: _Defaults, new: _Defaults
 ) -> Iterator[SchemaChange]:
     was, now = ({field.name: field for field in fields} for fields in (before, after))
+    former = former_names(after, frozenset(was))
+    renamed = {field.name: was[name] for name, field in former.items() if name in was and name not in now}
+    gone = {field.name for field in renamed.values()}
     for name, field in was.items():
-        if name not in now:
+        if name not in now and name not in gone:
             why = (
                 "older readers fill in its default"
                 if field.has_default
@@ -82,6 +86,16 @@ def _fields(
             )
             yield SchemaChange(head + name, f"{field.type} is removed", True, field.has_default, why)
     for name, field in now.items():
+        if (old_field := renamed.get(name)) is not None:
+            why = (
+                "older readers fill in its default"
+                if old_field.has_default
+                else f"older readers lack {old_field.name} and have no default"
+            )
+            yield SchemaChange(head + name, f"renamed from {old_field.name}", True, old_field.has_default, why)
+            yield from _type(head + name, old_field.type, field.type, old, new)
+            yield from _words(head + name, old_field, field)
+            continue
         if name not in was:
             why = (
                 "older records get its default"

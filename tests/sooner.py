@@ -25,6 +25,7 @@ _SECONDS = {
     "sorbus.producers.debezium.producer._CHECK_EVERY": 1.0,
     "sorbus.producers.event_writer._IDLE": 0.25,
     "sorbus.producers.own_topics._COMPARE_EVERY": 1.0,
+    "sorbus.producers.postgres.incremental_snapshot._LONG": 0.2,
     "sorbus.producers.postgres.open_source._LOOK_EVERY": 1.0,
     "sorbus.producers.merge.producer._IDLE_STORE": 0.5,
     "sorbus.producers.postgres.stream_reader._IDLE_STORE": 1.0,

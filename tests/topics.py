@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TypeVar, cast
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
@@ -13,6 +14,7 @@ from sorbus.bus.topic_facts import topic_ids
 from sorbus.settings import Settings
 from tests.ops.console.visitor import eventually
 
+T = TypeVar("T")
 ALL = (-1, -1)
 """As `ends` of a topic of two partitions: all that there is."""
 
@@ -71,3 +73,15 @@ def lose_first_half(settings: Settings, topic: str) -> None:
                 raise
             time.sleep(0.05)
     delete_messages(settings, topic, ends)
+
+
+def led_by_another(position: T) -> T:
+    """A stored position as if another leader had written what was read last, of whom Kafka knows nothing any more."""
+    if isinstance(position, dict):
+        changed = {
+            key: [one and [one[0], 77] for one in value] if key == "read" and value else led_by_another(value)
+            for key, value in position.items()
+        }
+        assert changed.get("read") != [], "nothing was read"
+        return cast("T", changed)
+    return position

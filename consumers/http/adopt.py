@@ -6,8 +6,10 @@ import logging
 
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.http.options import HttpTarget
-from sorbus.errors import MapError
+from sorbus.errors import LostPosition, MapError
+from sorbus.identity.account import require_account
 from sorbus.identity.adopt import adopt, unassigned
+from sorbus.identity.left_links import require_none_left
 from sorbus.state.database import State
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,17 @@ def links_step(state: State, flow: BoundFlow) -> list[Step]:
         return []
     message, fix = _words(flow, count)
     return [Step(f"links of {data_type} in {system}", message, fix)]
+
+
+def refused_step(state: State, flow: BoundFlow, account: str) -> list[Step]:
+    """What a person has to decide where links are of another account, or of names that the map had. TransientError."""
+    assert isinstance(flow.options, HttpTarget)
+    try:
+        require_account(state, flow.system.name, account, keeps=False)
+        require_none_left(state, flow, flow.options.resource)
+    except LostPosition as error:
+        return [Step(flow.system.name, "its links", str(error))]
+    return []
 
 
 def _words(flow: BoundFlow, count: int) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue
 from sorbus.abilities import Preview, SupportsRecordReading
 from sorbus.avro.decode import read_record
 from sorbus.conflict.store import Conflicts
-from sorbus.connector import BoundFlow, Delivery, RejectedDelivery, producer_connector
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, producer_connector
 from sorbus.consumers.http.adopt import settle_links
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
@@ -33,8 +33,10 @@ from sorbus.dry_run import DryRunReads, ListReading
 from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.description import Description
 from sorbus.http_api.interface import Api, Record
+from sorbus.identity.account import require_account
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
+from sorbus.identity.left_links import require_none_left
 from sorbus.identity.match import Matcher
 from sorbus.state.database import State
 from sorbus.state.scratch import ScratchState
@@ -73,6 +75,11 @@ class ApiConsumer(ABC):
     def _describe(self) -> Description:
         """What the system holds. MapError; asks nobody."""
 
+    @classmethod
+    @abstractmethod
+    def account_of(cls, system: BoundSystem) -> str:
+        """See `sorbus.identity.account.HasAccount`."""
+
     @abstractmethod
     def _connect(self, reads: DryRunReads, *, is_dry: bool) -> Api:
         """Where the records are asked for and written."""
@@ -90,7 +97,10 @@ class ApiConsumer(ABC):
         return False
 
     def open(self) -> None:
-        """Gets ready; asks nothing yet. TransientError without the state's tables, MapError."""
+        """Gets ready; asks nothing yet. TransientError without the state's tables, MapError.
+
+        LostPosition where the links are of another account, or there are some of names that the map had before.
+        """
         self._assemble()
         self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {self._flow.flow.id}")
 
@@ -123,6 +133,10 @@ class ApiConsumer(ABC):
         if self._reading is not None:
             self._reading.unlinked = len(shown) - linked
 
+    def uncompared(self) -> Iterator[str]:
+        """See `sorbus.dry_run.SupportsUncompared`."""
+        return self._shape(self._describe()).uncompared()
+
     def _assemble(
         self, scratch: ScratchState | None = None, reads: DryRunReads = _NO_READS, *, reads_by_list: bool = False
     ) -> None:
@@ -133,8 +147,10 @@ class ApiConsumer(ABC):
         state = scratch or self._state
         self._crosswalk = Crosswalk(state, *names, shared=self._options.shared)
         self._crosswalk.find(["-"])
-        settle_links(state, flow)
         is_dry = scratch is not None
+        require_account(self._state, flow.system.name, self.account_of(flow.system), keeps=not is_dry)
+        settle_links(state, flow)
+        require_none_left(self._state, flow, self._options.resource)
         api = self._connect(reads, is_dry=is_dry)
         if is_dry:
             api = self._dry_api = DryRunApi(api, description, searches=reads.searches)

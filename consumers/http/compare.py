@@ -37,9 +37,14 @@ def differing(
     return {
         path: value
         for path, value in wanted.items()
-        if not (path in fields and (fields[path].once or fields[path].read_only or fields[path].write_only))
+        if (path not in fields or is_compared(fields[path]))
         and not same(value, read_path(current, path), fields.get(path), lists.get(path))
     }
+
+
+def is_compared(field: ApiField) -> bool:
+    """Whether what the application shows of a field is what an update would change."""
+    return not (field.once or field.read_only or field.write_only)
 
 
 def body(fields: Fields, current: Record | None = None) -> Record:

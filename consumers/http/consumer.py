@@ -14,7 +14,7 @@ from sorbus.consumers.http.plan import discover_resources, plan_flow
 from sorbus.consumers.http.shape import resource_names
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
-from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.connection import HttpConnection, application, identity_of
 from sorbus.http_api.description import Description
 from sorbus.http_api.diagnose import diagnose_application
 from sorbus.http_api.interface import Api
@@ -79,6 +79,11 @@ class HttpConsumer(ApiConsumer):
         """The field that holds our id, where the flow names one."""
         assert isinstance(options, HttpTarget)
         return {"": frozenset({options.marker} if options.marker else ())}
+
+    @classmethod
+    def account_of(cls, system: BoundSystem) -> str:
+        """The address, and the settings that aren't secret."""
+        return identity_of(application(system))
 
     def _describe(self) -> Description:
         return application(self._flow.system).description

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sorbus.conflict.store import Conflicts, Contest, Standing
+from sorbus.conflict.store import KEPT, Conflicts, Contest, Standing
 from sorbus.consumers.http.actions import Action, Hold, Note, UpdateRecord
 from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.shape import Shape
@@ -34,7 +34,7 @@ class Differences:
         changes = {path: value for path, value in changes.items() if path not in kept}
         fields = {**wanted, **kept}
         if not changes:
-            return Note(f"a person keeps what the application has in {', '.join(kept)}", fields)
+            return Note(f"{KEPT} {', '.join(kept)}", fields)
         contests = tuple(self._contests(changes, link, current, standing))
         asked = tuple(one for one in contests if not self._is_decided(one, standing)) if self._asks else ()
         if asked:

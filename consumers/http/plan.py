@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sorbus.abilities import Resource
 from sorbus.connector import BoundFlow, BoundSystem, Step
-from sorbus.consumers.http.adopt import links_step
+from sorbus.consumers.http.adopt import links_step, refused_step
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import Finding, MapError
 from sorbus.http_api.catalog import resources_of_description
-from sorbus.http_api.connection import application
+from sorbus.http_api.connection import application, identity_of
 from sorbus.http_api.description import Description
 from sorbus.settings import Settings
 from sorbus.spelling import closest
@@ -24,7 +24,8 @@ def plan_flow(flow: BoundFlow) -> list[Step]:
         return steps
     state = State(dsn, flow.system.topic_prefix)
     try:
-        return links_step(state, flow)
+        account = identity_of(application(flow.system))
+        return [*links_step(state, flow), *refused_step(state, flow, account)]
     finally:
         state.close()
 

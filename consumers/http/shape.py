@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, Delivery
-from sorbus.consumers.http.compare import Fields
+from sorbus.consumers.http.compare import Fields, is_compared
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import Finding, MapError, PermanentError
 from sorbus.http_api.description import ApiField, ApiResource, Description
@@ -16,6 +16,7 @@ from sorbus.http_api.path import write_path
 from sorbus.http_api.values import to_json
 from sorbus.mapping.assign import Assignment, assign_target
 from sorbus.mapping.blank import is_blank
+from sorbus.mapping.default import Defaults
 from sorbus.mapping.record_references import referred
 from sorbus.spelling import closest
 from sorbus.waiting.complete import lacking
@@ -71,7 +72,7 @@ class Shape:
         """Canonical field -> the resource's field that it fills: the one that copies it, where several do."""
         self.items = {found.path: found.fields for found in self._lists.values()}
         """A list's path -> its items' fields."""
-        self._defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
+        self._defaults = Defaults(flow.schema.fields)
         every = [*self._rows, *(row for found in self._lists.values() for row in found.assignments)]
         self.references = frozenset(name for row in every for name in referred(row.rule))
         """The data types whose ids in the application its rules ask for, each with the resource named, or ""."""
@@ -97,6 +98,13 @@ class Shape:
             for name, field in self.resource.fields.items()
             if field.required and not field.read_only and name not in filled and name not in roots and "[]" not in name
         ]
+
+    def uncompared(self) -> Iterator[str]:
+        """The fields in which what the application shows says nothing of what it was sent, a sentence each."""
+        for row in self._rows:
+            if not is_compared(field := self.resource.fields[row.into]):
+                why = "shows it in no answer" if field.write_only else "takes it only at creation"
+                yield f"field {row.into}: the application {why}"
 
     def __call__(self, delivery: Delivery) -> Wanted:
         """What the application is to have. PermanentError that names the field, where a value can't be made."""
@@ -126,7 +134,7 @@ class Shape:
             raise PermanentError(
                 f"the record ends at byte {end} of {len(delivery.data)}: not what its schema says", reason="undecodable"
             )
-        return {**self._defaults, "id": delivery.id.decode(errors="replace"), **found}
+        return self._defaults.fill(found, id=delivery.id.decode(errors="replace"))
 
 
 def _resource(flow: BoundFlow, options: HttpTarget, description: Description) -> ApiResource:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sorbus.abilities import Resource
 from sorbus.connector import BoundFlow, BoundSystem, Step
-from sorbus.consumers.http.adopt import links_step
+from sorbus.consumers.http.adopt import links_step, refused_step
 from sorbus.consumers.http.api_consumer import ApiConsumer
 from sorbus.consumers.http.plan import described_findings
 from sorbus.consumers.http.shape import Shape
@@ -23,7 +23,7 @@ from sorbus.errors import MapError
 from sorbus.http_api.description import Description
 from sorbus.http_api.interface import Api
 from sorbus.ldap.connection import LdapConnection
-from sorbus.ldap.directory_of import connection_of, directory_of
+from sorbus.ldap.directory_of import account_of, connection_of, directory_of
 from sorbus.ldap.discovery import diagnose_directory, discover_entries
 from sorbus.ldap.entry_api import EntryApi
 from sorbus.ldap.entry_writer import EntryWriter
@@ -62,7 +62,8 @@ class LdapConsumer(ApiConsumer):
         if steps:
             return steps
         with closing(State(dsn, flow.system.topic_prefix)) as state:
-            return links_step(state, delivered)
+            account = cls.account_of(flow.system)
+            return [*links_step(state, delivered), *refused_step(state, delivered, account)]
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
@@ -91,6 +92,11 @@ class LdapConsumer(ApiConsumer):
         """Server and base."""
         options = connection_of(system)
         return f"{options.host}:{options.port}/{options.base}".lower()
+
+    @classmethod
+    def account_of(cls, system: BoundSystem) -> str:
+        """The base, and the attribute that identifies entries."""
+        return account_of(system)
 
     def _describe(self) -> Description:
         return self._made.description

@@ -14,6 +14,7 @@ from sorbus.consumers.mysql.tables import LONGEST_ID
 from sorbus.errors import MustWait, PermanentError
 from sorbus.mapping.assign import Assignment, Parts
 from sorbus.mapping.blank import is_blank
+from sorbus.mapping.default import Defaults
 from sorbus.mapping.rule import RuleError
 from sorbus.mysql.catalog import MysqlColumn, MysqlTable
 from sorbus.mysql.text_values import BINARY_TYPES
@@ -68,7 +69,7 @@ class RecordRows:
             self._lists[name] = [one for one in parts.get(name, ()) if one.into not in head and is_in_table(one, table)]
             self.columns[name] = [*head, *(one.into for one in self._lists[name])]
             self._list_cells[name] = {one.into: cell_maker(table.columns[one.into], zone) for one in self._lists[name]}
-        self._defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
+        self._defaults = Defaults(flow.schema.fields)
 
     def row(self, place: int, delivery: Delivery) -> MysqlRow:
         """PermanentError names field, value and rule; MustWait where the record is incomplete and the flow holds it."""
@@ -107,7 +108,7 @@ class RecordRows:
         if end != len(delivery.data):
             told = f"the record ends at byte {end} of {len(delivery.data)}: it isn't what its schema says"
             raise PermanentError(told, reason="undecodable")
-        return {**self._defaults, "id": id, **record}
+        return self._defaults.fill(record, id=id)
 
     def key_of(self, id: str, part: str = "") -> object:
         """What names a record in its key column, or in the `parent` column of a list field's table.

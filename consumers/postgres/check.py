@@ -18,10 +18,11 @@ from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.other_ids import other_ids
 from sorbus.consumers.postgres.tables import find_applied, stand_in_applied, target_parts, without_absent_id
-from sorbus.consumers.postgres.writing import Writing
+from sorbus.consumers.postgres.writing import NOT_A_RECORDS, Writing
 from sorbus.errors import SorbusError
 from sorbus.postgres.catalog import Table, read_table
 from sorbus.postgres.connection import Connection, PostgresConnection, connect
+from sorbus.postgres.sqlstate import of_error
 
 _FACTS = (files("sorbus.consumers.postgres") / "facts.sql").read_text()
 _FIXES: Mapping[str, str] = {
@@ -80,12 +81,28 @@ def obstacles(session: Connection, flow: BoundFlow, tables: Mapping[str, Table],
             found.append(Obstacle(f"{name}.{', '.join(empty)} must have a value, and the map gives none", fix, "23502"))
         found += _takes_nothing(table, facts, filled[part])
     found += [Obstacle(what, fix) for what, fix in other_ids(session, flow, tables, writing.applied)]
-    for error in writing.explained():
+    for error in _explained(session, flow, writing):
         words = " ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
         fix = _FIXES.get(error.sqlstate or "", error.diag.message_hint or "fix the target or the map")
         if not any(one.state == error.sqlstate for one in found if one.state in ("42P10", "428C9")):
             found.append(Obstacle(f"{options.table}: PostgreSQL says: {words}", fix, error.sqlstate))
     return list(dict.fromkeys(found))
+
+
+def _explained(session: Connection, flow: BoundFlow, writing: Writing) -> list[psycopg.Error]:
+    """What the server has against the statements that write and delete; nothing is written."""
+    stage = writing.stages.of(flow.schema)
+    deletes = writing.stages.deletes[False] if flow.flow.deletes != "ignore" else []
+    errors = []
+    for statement in [*stage.statements[False], *deletes]:
+        try:
+            with session.transaction(force_rollback=True):
+                session.execute(b"explain " + statement)
+        except psycopg.Error as error:
+            if session.closed or of_error(error) in NOT_A_RECORDS:
+                raise
+            errors.append(error)
+    return errors
 
 
 def plan_obstacles(flow: BoundFlow) -> list[Step]:

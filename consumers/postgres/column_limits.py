@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from sorbus.connector import BoundFlow
+from sorbus.consumers.postgres.key_kind import key_kind
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.tables import target_parts
 from sorbus.postgres.catalog import Column, Table, read_table
@@ -79,23 +80,19 @@ def _of_table(session: Connection, flow: BoundFlow, part: str, name: str) -> Ite
 
 
 def _alike(session: Connection, flow: BoundFlow, table: Table) -> str | None:
-    """What a key that takes ids in capitals and small letters for one does to records that differ only in that."""
+    """What becomes of records whose ids differ in case or the like alone, where the key takes these for one."""
     assert isinstance(flow.options, PostgresTarget)
-    column = table.columns.get(flow.options.key)
-    if column is None:
+    if flow.options.key not in table.columns:
         return None  # plan says it
-    row = session.execute(
-        "select not c.collisdeterministic from pg_attribute a join pg_collation c on c.oid = a.attcollation"
-        " where a.attrelid = %s and a.attname = %s",
-        (table.oid, column.name),
-    ).fetchone()
-    if (column.plain or column.native).rpartition(".")[2] != "citext" and row != (True,):
+    kind = key_kind(session, table, flow.options.key)
+    column, compared = kind.column, " ".join(filter(None, (kind.alike, kind.collation.as_string())))
+    if (column.plain or column.native).rpartition(".")[2] != "citext" and not compared:
         return None
+    what = f"{column.native} ({compared})" if compared else column.native
     return (
-        f"flow {flow.flow.id}: {table.name}.{column.name}, its key, is {column.native}, which takes ids that differ"
-        " only in case or so for one: such records overwrite each other, and the delete of one takes the other's row"
-        f" (`sorbus reconcile {flow.flow.id}` names them); let its owner declare it as text, unless no two ids are so"
-        " alike"
+        f"flow {flow.flow.id}: {table.name}.{column.name}, its key, is {what}, which takes ids that differ only in case"
+        " or so for one: of such records the first gets the row, and each other one becomes a dead letter; let its"
+        " owner declare it as text, unless no two ids are so alike"
     )
 
 

@@ -23,7 +23,6 @@ from sorbus.consumers.postgres.last_read import last_read
 from sorbus.consumers.postgres.lookup import look_up
 from sorbus.consumers.postgres.open_target import OpenTarget, closed
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.packed import Packed
 from sorbus.consumers.postgres.preview import preview_delivery
 from sorbus.consumers.postgres.progress import read_progress, write_progress
 from sorbus.consumers.postgres.shadow import PostgresShadow, shadow_names
@@ -31,7 +30,6 @@ from sorbus.consumers.postgres.tables import APPLIED, plan_target
 from sorbus.consumers.postgres.totals import read_totals
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
-from sorbus.errors import PermanentError
 from sorbus.postgres.catalog import qualified
 from sorbus.postgres.connection import PostgresConnection, target_errors
 from sorbus.postgres.diagnose import diagnose_server
@@ -145,8 +143,9 @@ class PostgresConsumer(PostgresDiscovery):
 
     def begin_dry_run(self, reads: DryRunReads) -> None:  # noqa: ARG002 - rows are read a batch at a time
         """Likewise, in a transaction that `close` rolls back; see `dry_run.py`."""
-        self.open()
-        self._dry_run = DryRun(self._opened())
+        self.close()
+        self._target = OpenTarget(self._flow, self._tables, is_trial=True)
+        self._dry_run = DryRun(self._target)
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """See `sorbus.dry_run.SupportsDryRun`."""
@@ -173,13 +172,7 @@ class PostgresConsumer(PostgresDiscovery):
     ) -> list[RejectedDelivery]:
         """One transaction for all that can be delivered; the refused come back, each with the target's own words."""
         target = self._opened()
-        refusals: list[RejectedDelivery] = []
-        packed: list[Packed] = []
-        for place, delivery in enumerate(deliveries):
-            try:
-                packed.append(target.packer.pack(place, delivery))
-            except PermanentError as error:
-                refusals.append(RejectedDelivery(place, error))
+        packed, refusals = target.packer.pack_all(deliveries)
         target.writing.begin(again=again, alone=alone)
         target.writing.on_submitted = self.on_submitted
         refusals += target.isolation.deliver(packed)

@@ -13,22 +13,36 @@ from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection
 
 _CHANGED = "sorbus.target_has_changed"
+_TRIGGERS = sql.SQL(
+    "exists (select from pg_trigger t where t.tgrelid = {}::oid and not t.tgisinternal and t.tgtype & 3 = 3"
+    " and t.tgtype & 20 <> 0)"
+)
 
 
-def unchanged(options: PostgresTarget, parts: Parts, tables: Mapping[str, Table], session: Connection) -> bytes:
-    """The statement that fails where the tables, or the types of the columns that are filled, are others by then.
+def has_triggers(table: Table) -> sql.Composed:
+    """The condition that a table has triggers which may change a row before it is written."""
+    return _TRIGGERS.format(sql.Literal(table.oid))
+
+
+def unchanged(
+    options: PostgresTarget, parts: Parts, tables: Mapping[str, Table], session: Connection, more: sql.Composable
+) -> bytes:
+    """The statement that fails where the tables, the types of the columns that are filled, whether the record's table
+    has triggers, or a text `more` are others by then.
 
     It is for the end of a transaction that has written: nobody else can alter the tables until then. psycopg.Error.
     """
     one = sql.SQL("attrelid = to_regclass({}) and attname = any({}::name[])")
     types = sql.SQL(
         "(select coalesce(string_agg(format('%s %s %s %s', attrelid, attname, atttypid, atttypmod), ','"
-        " order by attrelid, attname), '') from pg_attribute where attnum > 0 and ({}))"
+        " order by attrelid, attname), '') from pg_attribute where attnum > 0 and ({})) || {}::text || {}"
     ).format(
         sql.SQL(" or ").join(
             one.format(sql.Literal(table.identifier.as_string(session)), sql.Literal(_filled(options, part, parts)))
             for part, table in tables.items()
-        )
+        ),
+        has_triggers(tables[""]),
+        more,
     )
     row = session.execute(sql.SQL("select {}").format(types)).fetchone()
     now = sql.Literal("" if row is None else row[0])

@@ -7,6 +7,7 @@ would change stay locked until the end, and what PostgreSQL never rolls back (se
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from decimal import Decimal
@@ -19,7 +20,6 @@ from pydantic import JsonValue
 from sorbus.abilities import Preview, older_preview
 from sorbus.connector import Delivery
 from sorbus.consumers.postgres.open_target import OpenTarget
-from sorbus.consumers.postgres.packed import Packed
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
 from sorbus.errors import MustWait, PermanentError
 from sorbus.postgres.catalog import Table
@@ -50,19 +50,15 @@ class DryRun:
             target.session.commit()
             self._transaction = ExitStack()  # within it psycopg refuses every commit
             self._transaction.enter_context(target.session.transaction(force_rollback=True))
-        target.writing.is_dry_run = True
+            target.writing.is_dry_run = True
+            target.writing.open(math.inf)
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """See `sorbus.dry_run.SupportsDryRun`."""
         target = self._target
         ids = [one.id.decode(errors="replace") for one in deliveries]
-        refused: dict[int, PermanentError] = {}
-        packed: list[Packed] = []
-        for place, delivery in enumerate(deliveries):
-            try:
-                packed.append(target.packer.pack(place, delivery))
-            except PermanentError as error:
-                refused[place] = error
+        packed, rejected = target.packer.pack_all(deliveries)
+        refused = {one.place: one.error for one in rejected}
         with postgres_errors(self._doing):
             before = self._states(ids)
         target.writing.begin(again=True, alone=True)
@@ -106,6 +102,8 @@ class DryRun:
     def _states(self, ids: Sequence[str]) -> dict[str, _State]:
         """By id; records without rows are left out. psycopg.Error."""
         target = self._target
+        others = target.writing.guard.owners.others(ids)
+        ids = [id for id in ids if id not in others]
         found = {id: _State(rows[0], {}) for id, rows in self._rows(ids, target.tables[""], target.options.key).items()}
         for name, child in target.options.children.items():
             for id, rows in self._rows(ids, target.tables[name], child.parent).items():

@@ -39,6 +39,8 @@ def erase_record(target: OpenTarget, id: str, *, dry_run: bool) -> Erased:
     with target_errors(f"erasing in {target.flow.system.name}"):
         try:
             with target.session.transaction(force_rollback=dry_run):
+                if target.writing.guard.owners.others([id]):
+                    return Erased(0)
                 for each, name in zip(list(tables), shadow_names(options).values(), strict=True):
                     if (shadow := read_table(target.session, name)) is not None:
                         tables.append(each._replace(table=shadow, is_shadow=True))

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
+from sorbus.consumers.postgres.counted import OTHER_KEY
 from sorbus.consumers.postgres.declarations import has_changed
+from sorbus.consumers.postgres.key_kind import KeyCut
+from sorbus.consumers.postgres.key_owners import KeyTaken
 from sorbus.consumers.postgres.shape import StageColumn
 from sorbus.consumers.postgres.staged_values import NARROW, value_of
 from sorbus.errors import PermanentError, SorbusError, TransientError
@@ -45,6 +48,20 @@ def narrowed(error: psycopg.Error, field: str | None, doing: str) -> PermanentEr
         " the table's owner give the column a wider type"
     )
     return PermanentError(f"{doing}: {words}", reason="NumericValueOutOfRange", field=field, words=words)
+
+
+def other_key(error: psycopg.Error, doing: str) -> PermanentError | None:
+    """The refusal of a record whose key a trigger of the table changes; None for others."""
+    key, marked, _ = (error.diag.message_primary or "").partition(OTHER_KEY)
+    if error.sqlstate != "22P02" or not marked:
+        return None
+    made = key.partition(": ")[2].removeprefix('"')
+    words = (
+        f"a trigger of the table changes the row's key to {made!r}, which may be"
+        " another record's, and by which the row isn't found again: let the table's owner leave the `key:` column as it"
+        " is, or name another one"
+    )
+    return PermanentError(f"{doing}: {words}", reason="TriggeredDataChangeViolation", words=words)
 
 
 def try_value(stage: str, column: StageColumn, native: str) -> list[sql.Composed]:
@@ -87,6 +104,9 @@ class PostgresEngine:
 
     def refusal(self, error: psycopg.Error, field: str | None, doing: str) -> PermanentError:
         """The error as a single record's; without the value, where a column would have rounded or cut it."""
+        if isinstance(error, KeyTaken | KeyCut):  # the words are ours
+            reason = type(error).__mro__[1].__name__
+            return PermanentError(f"{doing}: {error}", reason=reason, field=error.column, words=str(error))
         made = refused_error(error, doing)
         made.field = made.field or field
-        return narrowed(error, made.field, doing) or made
+        return other_key(error, doing) or narrowed(error, made.field, doing) or made

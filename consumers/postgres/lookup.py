@@ -21,6 +21,8 @@ def look_up(target: OpenTarget, id: str) -> Mapping[str, JsonValue] | None:
     with target_errors(f"looking into {target.flow.system.name}"):
         try:
             with target.session.transaction():
+                if target.writing.guard.owners.others([id]):
+                    return None
                 found = read_rows(target.session, id, target.tables[""], target.options.key)
         except psycopg.DataError:  # an id that the key can't hold
             return None

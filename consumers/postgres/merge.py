@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from sorbus.consumers.postgres.counted import COUNT, IS_NEW, counted, counted_with_keys
+from sorbus.consumers.postgres.row_notes import taken
 from sorbus.consumers.postgres.shape import StageColumn
 from sorbus.consumers.postgres.staged_values import value_of
 from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN
@@ -31,6 +33,14 @@ class ChildMerge(NamedTuple):
     parent_type: str
     position: str | None
     columns: Sequence[StageColumn]
+    by_text: bool = False
+    """Whether its parent column takes ids for one that the record's key tells apart."""
+
+    def is_of(self, alias: str, id: sql.Composable) -> sql.Composed:
+        """Whether an item is of the record with this id."""
+        parent = sql.Identifier(alias, self.parent)
+        found = sql.SQL("{} = {}::{}").format(parent, id, sql.SQL(self.parent_type))
+        return sql.SQL('{} and {}::text collate "C" = {}').format(found, parent, id) if self.by_text else found
 
 
 class Merge(NamedTuple):
@@ -53,6 +63,8 @@ class Merge(NamedTuple):
     """Whether PostgreSQL can tell new rows from changed ones: of plain tables alone."""
     marked: str | None = None
     """The column that says of a row that its record is deleted: emptied where the record is there."""
+    watched_key: str = ""
+    """The key column's type as it is declared, where the owner's triggers may change a row's key; "" elsewhere."""
 
 
 def create_stage(name: str, columns: Sequence[StageColumn], *, is_child: bool) -> sql.Composed:
@@ -101,19 +113,19 @@ def upsert_given(merge: Merge, arrays: sql.Composable, again: bool) -> sql.Compo
     if not merge.own_version:  # the names are those of the tables that they stand for
         given = sql.SQL("{}, {} as ({})").format(given, won, _noted(merge, merge.stage, again))
     write = _guarded_insert(merge, again) if merge.own_version else _insert_won(merge)
-    return sql.SQL("{}, w as ({} returning {}) {}").format(given, write, _IS_NEW, _COUNT)
+    return sql.SQL("{}, {}").format(given, _counted(merge, write))
 
 
 def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
     statement = _guarded_insert(merge, again)
     if not merge.children:
-        return [_counted(statement) if merge.counts_created else statement]
+        return [sql.SQL("with {}").format(_counted(merge, statement)) if merge.counts_created else statement]
     returned, won = sql.Identifier("t", merge.key), sql.Identifier(WON)
     if not merge.counts_created:
         noted = sql.SQL("with w as ({} returning {}::text as id) insert into {} select id from w")
         return [noted.format(statement, returned, won)]
     noted = sql.SQL("with w as ({} returning {}::text as id, {}), n as (insert into {} select id from w) {}")
-    return [noted.format(statement, returned, _IS_NEW, won, _COUNT)]
+    return [noted.format(statement, returned, IS_NEW, won, COUNT)]
 
 
 def _guarded_insert(merge: Merge, again: bool) -> sql.Composed:
@@ -164,7 +176,9 @@ def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
     if not merge.creates:
         return _update_theirs(merge, again)
     write = _insert_won(merge)
-    return [_win(merge, merge.stage, again), _counted(write) if merge.counts_created else write]
+    if merge.counts_created:
+        write = sql.SQL("with {}").format(_counted(merge, write))
+    return [_win(merge, merge.stage, again), write]
 
 
 def _insert_won(merge: Merge) -> sql.Composed:
@@ -187,12 +201,12 @@ def _insert_won(merge: Merge) -> sql.Composed:
     )
 
 
-_IS_NEW = sql.SQL("t.xmax = 0 as is_new")  # a row that was there carries the lock of its update
-_COUNT = sql.SQL("select count(*), count(*) filter (where is_new) from w")
-
-
-def _counted(write: sql.Composed) -> sql.Composed:
-    return sql.SQL("with w as ({} returning {}) {}").format(write, _IS_NEW, _COUNT)
+def _counted(merge: Merge, write: sql.Composed) -> sql.Composed:
+    if merge.own_version or not merge.watched_key:
+        return counted(write)
+    made = sql.SQL("{}::{}::text").format(_key(merge), sql.SQL(merge.watched_key))
+    of_other = taken(merge.applied, merge.relation, sql.SQL("w.k"))
+    return counted_with_keys(write, merge.key, made, merge.stage, of_other)
 
 
 def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:
@@ -246,8 +260,8 @@ def _children(merge: Merge) -> list[sql.Composed]:
 
 
 def _clear(child: ChildMerge) -> sql.Composed:
-    return sql.SQL("delete from {} c using {} w where c.{} = w.id::{}").format(
-        child.table, sql.Identifier(WON), sql.Identifier(child.parent), sql.SQL(child.parent_type)
+    return sql.SQL("delete from {} c using {} w where {}").format(
+        child.table, sql.Identifier(WON), child.is_of("c", sql.SQL("w.id"))
     )
 
 
@@ -274,7 +288,7 @@ def _clear_changed(child: ChildMerge, is_ours: bool) -> sql.Composed:
         if is_ours
         else double.format(
             table=child.table,
-            same=sql.SQL("d.{0} = c.{0}").format(sql.Identifier(child.parent)),
+            same=child.is_of("d", sql.SQL("w.id")),
             place=place,
         ),
     )
@@ -284,11 +298,9 @@ def _where_free(child: ChildMerge) -> sql.Composable:
     """Only items whose place is free: what is there is the same."""
     if not child.position:
         return sql.SQL("")
-    return sql.SQL(" where not exists (select from {} c where c.{} = s.{}::{} and c.{} = s.{})").format(
+    return sql.SQL(" where not exists (select from {} c where {} and c.{} = s.{})").format(
         child.table,
-        sql.Identifier(child.parent),
-        sql.Identifier(ID),
-        sql.SQL(child.parent_type),
+        child.is_of("c", sql.Identifier("s", ID)),
         sql.Identifier(child.position),
         sql.Identifier(PLACE),
     )

@@ -13,6 +13,7 @@ from sorbus.consumers.postgres.faults import PostgresEngine
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packing import DeliveryPacker
 from sorbus.consumers.postgres.stages import is_added_id
+from sorbus.consumers.postgres.table_lock import LOCKED_ROWS
 from sorbus.consumers.postgres.tables import (
     APPLIED,
     check_columns,
@@ -21,20 +22,24 @@ from sorbus.consumers.postgres.tables import (
     target_parts,
     without_absent_id,
 )
-from sorbus.consumers.postgres.writing import LOCKED_ROWS, Writing
+from sorbus.consumers.postgres.writing import Writing
 from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, commit_durably, connect, target_errors
 
+_MOST, _PAUSE = 10.0, 1.0
+"""Seconds that opening takes at most over the notes of `key_owners.py`, and until the next try."""
+
 
 class OpenTarget:
     """What delivery and each ability of the connector work on. `tables` and `parts` by list field, "" the record's."""
 
-    def __init__(self, flow: BoundFlow, tables: Mapping[str, str] | None = None) -> None:
+    def __init__(self, flow: BoundFlow, tables: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
         """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them.
 
-        `tables`: other tables in place of the map's, by list field.
+        `tables`: other tables in place of the map's, by list field. `is_trial`: nothing is committed in the target, and
+        the writer is opened by the caller.
         """
         assert isinstance(flow.options, PostgresTarget)
         assert isinstance(flow.system.connection, PostgresConnection)
@@ -46,6 +51,15 @@ class OpenTarget:
         try:
             with target_errors(f"opening flow {flow.flow.id}"):
                 self.writing = self._prepare()
+                is_open = is_trial or self.writing.open(_MOST)
+                if not is_trial:
+                    self.session.commit()
+            if not is_open:
+                raise TransientError(
+                    f"flow {flow.flow.id} notes which of the records that it has delivered has which row of"
+                    f" {qualified(flow.options.table)}: it does so once, a part at a time",
+                    retry_after=_PAUSE,
+                )
         except BaseException:
             self.session.close()
             raise

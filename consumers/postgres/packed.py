@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from sorbus.connector import Delivery
+from sorbus.consumers.postgres.cells import long_cell, row_start, text_cell
 from sorbus.consumers.postgres.shape import TableShape
 from sorbus.consumers.postgres.staging import Given
 
@@ -46,3 +47,20 @@ def bytes_of(items: Sequence[Packed]) -> int:
     """The bytes of their rows and their items' rows."""
     lists = (rows for item in items if item.items for rows in item.items.values())
     return sum(len(item.row) for item in items) + sum(sum(map(len, rows)) for rows in lists)
+
+
+def gone_row(item: Packed) -> bytes:
+    """A deleted record's row for the stage of deletes."""
+    return b"".join((row_start(2), text_cell(item.delivery.id), long_cell(item.delivery.version)))
+
+
+def stages_of(items: Sequence[Packed]) -> list[Stage]:
+    """Those that they go to; mostly one."""
+    found: dict[int, Stage] = {}
+    last: Stage | None = None
+    for item in items:
+        stage = item.stage
+        if stage is not last and stage is not None:
+            found[id(stage)] = stage
+            last = stage
+    return list(found.values())

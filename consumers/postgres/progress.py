@@ -20,8 +20,13 @@ def read_progress(target: OpenTarget, topic: str) -> dict[int, Progress]:
         "select a.id, a.version, coalesce(b.version, 0) from {0} a left join {0} b on b.relation = %s and b.id = a.id"
         " where a.relation = %s and starts_with(a.id, %s)"
     ).format(target.applied)
-    with target.session.transaction():
-        rows = target.session.execute(statement, (WHEN, RELATION, key)).fetchall()
+    session = target.session
+    session.autocommit = True
+    try:
+        rows = session.execute(statement, (WHEN, RELATION, key)).fetchall()
+    finally:
+        if not session.closed:
+            session.autocommit = False
     return {int(str(id)[len(key) :]): Progress(int(str(offset)), float(str(at))) for id, offset, at in rows}
 
 

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from sorbus.connector import BoundFlow
+from sorbus.consumers.postgres.key_owners import Candidate
 from sorbus.consumers.postgres.merge import (
     GONE,
     ID,
@@ -164,8 +165,9 @@ class PostgresShadow:
             )
         applied = find_applied(self._session, self._options.table)
         if applied is not None:
-            statement = sql.SQL("delete from {} where relation = %s").format(applied)
-            self._session.execute(statement, (qualified(self._names[""]),))
+            statement = sql.SQL("delete from {} where relation = %s or starts_with(relation, %s)").format(applied)
+            name = qualified(self._names[""])
+            self._session.execute(statement, (name, f"{name} key"))
 
     def _apply(self, without: Sequence[str], *, remove_extra: bool) -> ShadowApplied:
         _, shadow = self._sides()
@@ -218,20 +220,14 @@ class PostgresShadow:
     def _merge(self, ids: list[str], shadow: Side, *, deletes: bool) -> None:
         """Merges these records of the shadow into the live tables, within the transaction in progress."""
         children = [
-            ChildMerge(
-                f"{_STAGE}_{number}",
-                self._live.tables[part].identifier,
-                child.parent,
-                self._live.tables[part].columns[child.parent].unbounded,
-                child.position,
-                self._stage_columns(part),
-            )
-            for number, (part, child) in enumerate(self._options.children.items())
+            self._live.writing.stages.child_merge(part, f"{_STAGE}_{number}", self._stage_columns(part))
+            for number, part in enumerate(self._options.children)
         ]
         merge = self._live.writing.stages.merge(_STAGE, self._stage_columns(""), children)
         for name in (_STAGE, GONE, *(child.stage for child in children)):
             self._session.execute(sql.SQL("delete from {}").format(sql.Identifier(name)))
         self._session.execute(forget_won())
+        ids = self._own(ids, deletes=deletes)
         if not deletes:
             self._fill(ids, shadow, children)
             for statement in upsert(merge, again=True):
@@ -240,6 +236,17 @@ class PostgresShadow:
         if self._session.execute(_TAKE_GONE, (ids,)).rowcount:
             for statement in delete(merge, again=True):
                 self._session.execute(statement)
+
+    def _own(self, ids: list[str], *, deletes: bool) -> list[str]:
+        """Those whose rows in the live table aren't other records'. KeyTaken, KeyCut; psycopg.Error."""
+        owners = self._live.writing.guard.owners
+        if not owners.may_meet([id.encode() for id in ids]):
+            return ids
+        query = sql.SQL("select id, version from {} where id = any(%s)").format(sql.Identifier(DIFFERENCE))
+        found = self._session.execute(query, (ids,)).fetchall()
+        asked = [Candidate(str(id), int(str(version)), deletes) for id, version in found]
+        kept = owners.kept(asked, again=True)
+        return [one.id for one, is_kept in zip(asked, kept, strict=True) if is_kept]
 
     def _fill(self, ids: list[str], shadow: Side, children: Sequence[ChildMerge]) -> None:
         names = [column.name for column in self._stage_columns("")]

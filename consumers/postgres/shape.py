@@ -115,13 +115,15 @@ class TableShape:
         self.children = children
         self._has_items = bool(children)
         self._read = reading(self._reads, self._computed, self._makers, defaults)
-        self._native = self._in_c()
+        encoder = self._encoder()
+        self.in_c = None if encoder is None else encoder.pack
+        """As `packed`, for what C takes; None where it takes nothing."""
 
     def packed(self, id: bytes, version: int, data: bytes, at: int) -> bytes | None:
         """The whole row for the COPY; None where it has lists besides, or where it fails."""
         if self._has_items:
             return None
-        if self._native is not None and (row := self._native.pack(id, version, data, at)) is not None:
+        if self.in_c is not None and (row := self.in_c(id, version, data, at)) is not None:
             return row
         try:
             cells, _, end = self._read(data, at, id)
@@ -133,7 +135,7 @@ class TableShape:
         head = LENGTHS[size] if size < 4096 else pack_length(size)
         return b"".join((self._start, head, id, EIGHT, pack_long(version), *cells)) if end == len(data) else None
 
-    def _in_c(self) -> codec.CellEncoder | None:
+    def _encoder(self) -> codec.CellEncoder | None:
         """What makes whole rows where that needs no more than each cell's own fields; None elsewhere."""
         if native.absence or self._has_items:
             return None

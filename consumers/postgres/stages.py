@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from psycopg import sql
 
 from sorbus.connector import BoundFlow
+from sorbus.consumers.postgres.declarations import has_triggers
+from sorbus.consumers.postgres.key_kind import key_kind
 from sorbus.consumers.postgres.merge import (
     GONE,
     ChildMerge,
@@ -24,6 +26,7 @@ from sorbus.consumers.postgres.staging import Given, Staging
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
 from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_unique
 from sorbus.mapping.assign import Assignment, Parts
+from sorbus.mapping.default import default_values
 from sorbus.postgres.catalog import Table, qualified
 from sorbus.postgres.connection import Connection, postgres_errors
 from sorbus.schema import RecordSchema
@@ -47,18 +50,25 @@ class Stages:
         assert isinstance(flow.options, PostgresTarget)
         self._session, self._flow, self._options = session, flow, flow.options
         self._parts, self._tables, self._applied = parts, tables, applied
+        keys = {name: child.parent for name, child in self._options.children.items()} | {"": self._options.key}
+        self.kinds = {part: key_kind(session, tables[part], key) for part, key in keys.items()}
+        """How the key column ("") and each list's parent column tell ids apart."""
         self._stages: dict[str, Stage] = {}
         self.staging = Staging(session)
         self.is_kept = True
         """Whether a new stage is committed: not where an outer transaction is to be undone."""
         self.relation = qualified(tables[""].name)
-        self._defaults = {
-            field.name: field.default
-            for field in flow.schema.fields
-            if field.has_default and isinstance(field.default, str | int | bool | None)
+        self._defaults = default_values(flow.schema.fields)
+        items = {name: flow.schema.by_name[name].type.item for name in self._options.children}
+        self._item_defaults = {name: default_values(item.fields) for name, item in items.items() if item is not None}
+        self._emptied = {
+            name: item for name, item in items.items() if name in self._defaults and not self._defaults[name]
         }
+        """Lists that are empty where a writer's schema doesn't have them: field -> the type of its items."""
         for statement in [*create_gone(), *create_parked()]:
             session.execute(statement)
+        row = session.execute(sql.SQL("select {}").format(has_triggers(tables[""]))).fetchone()
+        self._has_triggers = bool(row and row[0])
         self._insert_gone = self.staging.insert(GONE)
         self._unique = read_unique(session, tables[""], self._options.key)
         found = delete(self.merge_of_deletes(), False), delete(self.merge_of_deletes(), True)
@@ -119,7 +129,7 @@ class Stages:
         statements = []
         for field, child in options.children.items():
             writer = schema.by_name.get(field)
-            item = writer.type.item if writer else None
+            item = writer.type.item if writer else self._emptied.get(field)
             if item is None:
                 continue
             columns = self._tables[field].columns
@@ -128,17 +138,14 @@ class Stages:
                 [a for a in self._parts[field] if a.into not in own and not is_added_id(a)],
                 columns,
                 item.fields,
-                defaults={},
+                defaults=self._item_defaults[field],
                 children={},
             )
-            shapes[field], names[field] = shape, f"sorbus_stage{number}_{field}"[:63]
+            names[field] = f"sorbus_stage{number}_{field}"[:63]
+            if writer is not None:
+                shapes[field] = shape
             statements.append(create_stage(names[field], shape.stage, is_child=True))
-            parent_type = columns[child.parent].unbounded
-            merges.append(
-                ChildMerge(
-                    names[field], self._tables[field].identifier, child.parent, parent_type, child.position, shape.stage
-                )
-            )
+            merges.append(self.child_merge(field, names[field], shape.stage))
         assignments = [a for a in self._parts[""] if a.into != options.key]
         shape = TableShape(
             assignments,
@@ -195,16 +202,25 @@ class Stages:
             options.creates,
             table.is_plain,
             options.deleted_column if is_marked else None,
+            table.columns[options.key].native if self._has_triggers else "",
+        )
+
+    def child_merge(self, part: str, stage: str, columns: Sequence[StageColumn]) -> ChildMerge:
+        """The same of a list's table."""
+        table, child = self._tables[part], self._options.children[part]
+        return ChildMerge(
+            stage,
+            table.identifier,
+            child.parent,
+            table.columns[child.parent].unbounded,
+            child.position,
+            columns,
+            by_text=self.kinds[part].plain != "" and not self.kinds[part].covers(self.kinds[""]),
         )
 
     def merge_of_deletes(self) -> Merge:
         """The same for deletes, which have no values."""
-        children = [
-            ChildMerge("", table.identifier, child.parent, table.columns[child.parent].unbounded, child.position, ())
-            for name, child in self._options.children.items()
-            for table in [self._tables[name]]
-        ]
-        return self.merge("", (), children)
+        return self.merge("", (), [self.child_merge(part, "", ()) for part in self._options.children])
 
 
 def rendered(statements: Sequence[sql.Composed], session: Connection) -> list[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import psycopg
 from psycopg import sql
@@ -90,6 +90,15 @@ class Staging:
             return None
         statement = sql.SQL("insert into {} select * from unnest({})").format(sql.Identifier(table), found[0])
         return Given(statement.as_bytes(self._session), found[1])
+
+
+def counts_of(done: Cursor) -> tuple[int, int | None]:
+    """Rows that a statement wrote, and how many of them are new, where it says so."""
+    if done.description is None:
+        return done.rowcount, None
+    row = done.fetchone()
+    assert row is not None
+    return cast("int", row[0]), cast("int", row[1])
 
 
 def take_apart(rows: Sequence[bytes], oids: Sequence[int]) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import psycopg
@@ -14,13 +15,17 @@ from sorbus import native
 from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
-from sorbus.consumers.postgres.cells import long_cell, row_start, text_cell
 from sorbus.consumers.postgres.declarations import unchanged
 from sorbus.consumers.postgres.faults import copy_context, try_value
+from sorbus.consumers.postgres.key_guard import KeyGuard
+from sorbus.consumers.postgres.key_kind import KeyCut
+from sorbus.consumers.postgres.key_owners import KeyTaken
 from sorbus.consumers.postgres.merge import GONE, forget_won, newer
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.packed import Packed, bytes_of
+from sorbus.consumers.postgres.packed import Packed, bytes_of, gone_row, stages_of
 from sorbus.consumers.postgres.stages import Fill, Stages
+from sorbus.consumers.postgres.staging import counts_of
+from sorbus.consumers.postgres.table_lock import table_lock
 from sorbus.consumers.postgres.unique_swaps import still_parked
 from sorbus.mapping.assign import Parts
 from sorbus.postgres.catalog import Table
@@ -34,10 +39,6 @@ FEW, MANY = 500, 10_000
 """Records, with their lists' items, for which arrays are quicker than a COPY to a near server: in Python, and in C."""
 _MOST_BYTES = 8_000_000
 """Of rows that are given as arrays: the server holds a statement whole."""
-LOCKED_ROWS, OTHER_WRITERS = "400ms", "5s"
-"""How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): it is we who give way and try again,
-never the target's programs that lose their work.
-"""
 _TAKEN_APART = 4e-6
 _SPARED = 3
 """What a record costs more as arrays, in seconds, and the round trips that they spare."""
@@ -58,11 +59,13 @@ class Writing:
         """Makes the session's temporary tables, in the transaction in progress."""
         assert isinstance(flow.options, PostgresTarget)
         self._session, self._flow, self._options = session, flow, flow.options
-        self._tables = tables
+        self._parts, self._tables = parts, tables
         self.applied, self.obstacle = applied, obstacle
         self.stages = Stages(session, flow, parts, tables, applied)
-        self._unchanged = unchanged(self._options, parts, tables, session)
+        self._locks = {alone: table_lock(session, self.stages.relation, alone=alone) for alone in (False, True)}
+        self.guard = KeyGuard(session, flow, tables, self.stages, applied)
         self._again = self._alone = self._is_dry_run = False
+        self._copied: Sequence[Packed] = ()  # without what `settle` left out, which has no line
         self.on_submitted: Callable[[], None] | None = None
         """See `sorbus.abilities.TellsSubmitted`."""
         self.changed_nothing = False
@@ -76,6 +79,17 @@ class Writing:
         session.execute("select 1")
         self.few = max(FEW if native.absence else MANY, int(_SPARED * (time.monotonic() - began) / _TAKEN_APART))
         """Up to so many records are given as arrays."""
+
+    def open(self, within: float) -> bool:
+        """To be called before the first write, in the transaction in progress: `KeyOwners.open`. psycopg.Error."""
+        owners = self.guard.owners
+        if not owners.is_open:
+            self.lock(alone=True)
+        if not owners.open(within):
+            return False
+        declared = partial(unchanged, self._options, self._parts, self._tables, self._session)
+        self._unchanged = declared(sql.SQL("''")), declared(owners.noted)
+        return True
 
     @property
     def is_dry_run(self) -> bool:
@@ -94,9 +108,9 @@ class Writing:
         """Writes them in the transaction in progress."""
         if self.is_dry_run:
             self.stages.clear()
-        self._lock_for(items)
+        self._lock_for(items, may_meet=self.guard.may_meet(items))
         written = self._write(items, self._again if again is None else again)
-        self._session.execute(self._unchanged)
+        self._session.execute(self._unchanged[not self.guard.owners.has_taken])
         if self.is_dry_run:
             self._session.execute("set constraints all immediate")
         return written
@@ -112,60 +126,60 @@ class Writing:
         if self._are_few(items):
             try:
                 return self._committed(items, by_copy=False)
-            except psycopg.Error:
-                if self._session.closed:
+            except psycopg.Error as error:
+                if self._session.closed or isinstance(error, KeyTaken | KeyCut):
                     raise
         return self._committed(items, by_copy=True)
 
     def _are_few(self, items: Sequence[Packed]) -> bool:
-        count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
+        count = len(items) + sum(sum(map(len, item.items.values())) for item in items if item.items)
         if count > self.few or bytes_of(items) > _MOST_BYTES:
             return False
-        stages = {id(item.stage): item.stage for item in items if item.stage is not None}
-        return self.stages.take_arrays(list(stages.values()))
+        return self.stages.take_arrays(stages_of(items))
 
     def _committed(self, items: Sequence[Packed], *, by_copy: bool) -> Written:
         """COPY can't be part of a pipeline."""
-        session = self._session
+        session, may_meet, counted = self._session, self.guard.may_meet(items), None
         session.autocommit = True  # psycopg would wait for the answer to its own BEGIN
         try:
             with session.pipeline():
                 session.execute("begin")
-                self._lock_for(items)
-                if not by_copy:
-                    counted = self._given(items) or self._staged(items, self.stages.insert, self._again)
-                    self._commit()
-            if by_copy:
-                self._fill_all(items, self.stages.staging.copy)
+                self._lock_for(items, may_meet=may_meet)
+                if not by_copy and not may_meet:
+                    counted = self._sent(items, by_copy=False)
+            if counted is None:
+                items = self._settled(items, self._again) if may_meet else items
+                if by_copy:
+                    self._fill_all(items, self.stages.staging.copy)
                 with session.pipeline():
-                    counted = self._merge(items, self._again)
-                    self._commit()
+                    counted = self._sent(items, by_copy=by_copy)
             return counted()
         finally:
             if not session.closed:
                 session.rollback()
                 session.autocommit = False
 
-    def _commit(self) -> None:
-        """The end of what a pipeline sends."""
-        self._session.execute(self._unchanged)
+    def _sent(self, items: Sequence[Packed], *, by_copy: bool) -> Callable[[], Written]:
+        """The rest of what a pipeline sends, to the commit. `by_copy`: the records are in their stages."""
+        given = None if by_copy else self._given(items) or self._staged(items, self.stages.insert, self._again)
+        counted = given or self._merge(items, self._again)
+        self._session.execute(self._unchanged[not self.guard.owners.has_taken])
         self._session.execute("commit")
         if self.on_submitted is not None:
             self.on_submitted()
+        return counted
 
     def _given(self, items: Sequence[Packed]) -> Callable[[], Written] | None:
         """Writes them without a stage, where that can be done."""
-        stage = items[0].stage
-        given = (
-            stage.given[self._again] if stage is not None and {id(one.stage) for one in items} == {id(stage)} else None
-        )
+        stage = items[0].stage if items else None
+        given = stage.given[self._again] if stage is not None and all(one.stage is stage for one in items) else None
         if given is None:
             return None
         self._note(items)
         cursor = self.stages.staging.execute(given, [item.row for item in items])
 
         def counted() -> Written:
-            wrote, fresh = _count(cursor)
+            wrote, fresh = counts_of(cursor)
             self.changed_nothing = self.changed_nothing or wrote < len(items)
             return Written(wrote, fresh, 0, wrote > 0)
 
@@ -181,7 +195,7 @@ class Writing:
             with self._session.transaction() as attempt:
                 failed = self._move_once(rest, spared)
                 if not failed:
-                    self._session.execute(self._unchanged)
+                    self._session.execute(self._unchanged[not self.guard.owners.has_taken])
                     self._session.execute("set constraints all immediate")
                     rows = self._session.execute(still_parked(self._tables[""].identifier)).fetchall()
                     skipped = [str(id) for (id,) in rows]
@@ -196,10 +210,12 @@ class Writing:
         return out
 
     def place_of(self, error: psycopg.Error, items: Sequence[Packed]) -> int | None:
-        """Which item a COPY failed in; None when something else failed."""
+        """Which item a COPY failed in, or the key column cuts; None when something else failed."""
+        if isinstance(error, KeyCut):
+            return error.place
         context = copy_context(error)
         line = 0
-        for at, item in enumerate(items if context else ()):
+        for item in self._copied if context else ():
             assert context is not None
             if item.stage is None:
                 line += context.table == GONE
@@ -210,7 +226,7 @@ class Writing:
                     len(item.items.get(name, ())) for name, table in stage.children.items() if table == context.table
                 )
             if line >= context.line:
-                return at
+                return next((at for at, one in enumerate(items) if one is item), None)
         return None
 
     def field_of(self, error: psycopg.Error, item: Packed) -> str | None:
@@ -245,39 +261,29 @@ class Writing:
             if rows := [item for item in items if item.stage is stage]:
                 self.stages.fill(stage, rows, self.stages.staging.copy)
 
-    def explained(self) -> list[psycopg.Error]:
-        """What the server has against the statements that write and delete; nothing is written."""
-        stage = self.stages.of(self._flow.schema)
-        deletes = self.stages.deletes[False] if self._flow.flow.deletes != "ignore" else []
-        errors = []
-        for statement in [*stage.statements[False], *deletes]:
-            try:
-                with self._session.transaction(force_rollback=True):
-                    self._session.execute(b"explain " + statement)
-            except psycopg.Error as error:
-                if self._session.closed or of_error(error) in _NOT_A_RECORDS:
-                    raise
-                errors.append(error)
-        return errors
-
     def lock(self, *, alone: bool) -> None:
         """Holds off other writers of the table until the transaction ends: all of them, or those `alone`."""
         if not self.is_dry_run:  # which no other writer sees, and which must not hold them up until its end
-            lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-            relation = sql.Literal(self.stages.relation)
             # Other writers of ours may take their time over a batch; by then we hold no row that a program waits for.
-            self._session.execute(f"set local lock_timeout = '{OTHER_WRITERS}'")
-            self._session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), relation))
-            self._session.execute(f"set local lock_timeout = '{LOCKED_ROWS}'")
+            self._session.execute(self._locks[alone])
         # Deferrable constraints look at what a transaction leaves, not at each step.
         self._session.execute("set constraints all deferred")
 
-    def _lock_for(self, items: Sequence[Packed]) -> None:
+    def _lock_for(self, items: Sequence[Packed], *, may_meet: bool = False) -> None:
         # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
-        self.lock(alone=self._alone or (self.stages.is_ours and any(item.stage is None for item in items)))
+        is_left = self.stages.is_ours and any(item.stage is None for item in items)
+        self.lock(alone=self._alone or is_left or may_meet)
 
     def _write(self, items: Sequence[Packed], again: bool) -> Written:
+        if self.guard.may_meet(items):
+            items = self._settled(items, again)
         return self._staged(items, self.stages.staging.copy, again)()
+
+    def _settled(self, items: Sequence[Packed], again: bool) -> Sequence[Packed]:
+        """Those that can be written; see `KeyGuard`."""
+        kept = self.guard.settle(items, again=again)
+        self.changed_nothing = self.changed_nothing or len(kept) < len(items)
+        return kept
 
     def _staged(self, items: Sequence[Packed], fill: Fill, again: bool) -> Callable[[], Written]:
         self._fill_all(items, fill)
@@ -289,7 +295,8 @@ class Writing:
 
     def _fill_all(self, items: Sequence[Packed], fill: Fill) -> None:
         self._note(items)
-        gone = [_gone_row(item) for item in items if item.stage is None]
+        self._copied = items
+        gone = [gone_row(item) for item in items if item.stage is None]
         if gone and self._flow.flow.deletes != "ignore":
             fill(GONE, gone)
         for stage in self.stages:
@@ -322,7 +329,7 @@ class Writing:
                 deleted = rows
                 has_changed = max(done) > 0
             for staged, cursors in upserts:
-                counts = [_count(cursor) for cursor in cursors]
+                counts = [counts_of(cursor) for cursor in cursors]
                 wrote, fresh = counts[0 if self.stages.is_ours else 1]
                 changed += wrote
                 created = None if fresh is None or created is None else created + fresh
@@ -353,7 +360,7 @@ class Writing:
                     self.stages.fill(stage, rows, self.stages.staging.copy)
                     self._session.execute(parking)
             except psycopg.Error as error:  # a check or a trigger refuses the placeholders
-                if self._session.closed or of_error(error) in _NOT_A_RECORDS:
+                if self._session.closed or of_error(error) in NOT_A_RECORDS:
                     raise
             self.stages.empty(stage)
         return failed + self._each([item for item in items if item.stage is not None])
@@ -374,7 +381,7 @@ class Writing:
                         self.stages.empty(stage)
                     self._write(part, self._again)
             except psycopg.Error as error:
-                if self._session.closed or of_error(error) in _NOT_A_RECORDS:
+                if self._session.closed or of_error(error) in NOT_A_RECORDS:
                     raise
                 if len(part) == 1:
                     failed.append((part[0], error))
@@ -384,17 +391,4 @@ class Writing:
         return failed
 
 
-_NOT_A_RECORDS = frozenset({About.SYSTEM, About.LOAD})
-
-
-def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
-    """Rows that a statement wrote, and how many of them are new, where it says so."""
-    if done.description is None:
-        return done.rowcount, None
-    row = done.fetchone()
-    assert row is not None
-    return cast("int", row[0]), cast("int", row[1])
-
-
-def _gone_row(item: Packed) -> bytes:
-    return b"".join((row_start(2), text_cell(item.delivery.id), long_cell(item.delivery.version)))
+NOT_A_RECORDS = frozenset({About.SYSTEM, About.LOAD})  # what an error is about that no record is the cause of

@@ -16,6 +16,12 @@ from decimal import Context, Decimal
 _EXACT = Context(prec=1000)
 
 
+def numbers(side, name):
+    """A field's numbers on one side: of no row, of one, or of several with one key."""
+    rows = side if isinstance(side, list) else [side] if side else []
+    return [Decimal(row[name]) for row in rows if row.get(name) is not None]
+
+
 def unexplained(flow):
     """What the named records don't explain, a sentence each."""
     taken = {"owner": defaultdict(lambda: [0, 0]), "target": defaultdict(lambda: [0, 0])}
@@ -50,13 +56,15 @@ def unexplained(flow):
         left_over = _EXACT.subtract(Decimal(total["owner"][1]), Decimal(total["target"][1]))
         count = total["owner"][0] - total["target"][0]
         for owner, target in flow["values"].values():
-            mine, theirs = ((side or {}).get(name) for side in (owner, target))
-            left_over = _EXACT.subtract(left_over, _EXACT.subtract(Decimal(mine or 0), Decimal(theirs or 0)))
-            count -= (mine is not None) - (theirs is not None)
+            for mine in numbers(owner, name):
+                left_over, count = _EXACT.subtract(left_over, mine), count - 1
+            for theirs in numbers(target, name):
+                left_over, count = _EXACT.add(left_over, theirs), count + 1
         if left_over or count:
             yield f"the total of {name} differs by {left_over} and {count} values that no named record explains"
     named = {one["id"] for one in flow["suspects"]}
     concluded = [*flow["moved"], *(one["id"] for one in flow["differences"]), *flow["undecided"]]
+    concluded += flow.get("explained", {})
     for id in sorted(named ^ set(concluded)):
         yield f"{id} is named without a conclusion, or the other way round"
     for id in sorted(id for id, times in Counter(concluded).items() if times > 1):
@@ -85,8 +93,15 @@ def check(content):
         is_sound = is_sound and not faults
         counts = {name: len(flow[name]) for name in ("differences", "undecided", "moved")}
         print(f"{flow['flow']} into {flow['target']}: {records:,} records, {counts}, {len(faults)} unexplained")
+        apart = flow.get("from_topic", {"fields": [], "differences": [], "undecided": []})
         for sentence in (*faults, *(f"not compared: {each}" for each in flow["not_compared"])):
             print(f"  {sentence}")
+        for sentence in apart["fields"]:
+            print(f"  in no sum, compared with what the topic held: {sentence}")
+        if apart["differences"] or apart["undecided"]:
+            print(f"  of those, {len(apart['differences'])} records differ, {len(apart['undecided'])} are undecided")
+        for why, count in Counter(flow.get("explained", {}).values()).items():
+            print(f"  {count}: {why}")
     for flow, why in content["not_certified"].items():
         print(f"{flow}: not certified: {why}")
     return is_sound

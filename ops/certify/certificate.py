@@ -1,8 +1,9 @@
 """A certificate as a file: everything that an independent program needs to check that nothing is left unexplained.
 
 For each flow it holds both sides' sums by segment, and every record whose digests differed when the sums were taken:
-those that were on their way and agree now (`moved`), those that differ (`differences`), and those that kept changing
-(`undecided`). The sums of a segment, corrected by its records, must be equal; so must the totals of number fields.
+those that were on their way and agree now (`moved`), those that differ (`differences`), those that kept changing
+(`undecided`), and those whose difference is none (`explained`). The sums of a segment, corrected by its records, must
+be equal; so must the totals of number fields. `from_topic`: fields that no sum holds, compared with what the topic had.
 """
 
 from __future__ import annotations
@@ -23,9 +24,22 @@ from sorbus.ops.reconcile.finding import RecordDifference
 FORMAT = "sorbus-certificate-1"
 
 
+NumberRows = Sequence[Mapping[str, str | None]]
+"""Number fields as text, row by row: a key that isn't unique gives several for a record."""
+
+
+@dataclass(slots=True)
+class TopicPart:
+    """The fields that were compared with what the topic held, after the cut, and what came of it."""
+
+    fields: Sequence[str] = ()
+    differences: list[RecordDifference] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class FlowCertificate:
-    """One flow's part. `values`: of each suspect, the number fields on both sides at the cut, None without a record."""
+    """One flow's part. `values`: of each suspect, the number fields on both sides at the cut, row by row."""
 
     flow: str
     target: str
@@ -36,11 +50,17 @@ class FlowCertificate:
     parts: Mapping[str, PartSums]
     totals: Mapping[str, tuple[FieldTotal, FieldTotal]]
     suspects: Sequence[Suspect] = ()
-    values: Mapping[str, tuple[Mapping[str, str | None] | None, Mapping[str, str | None] | None]] = field(
-        default_factory=dict
-    )
+    values: Mapping[str, tuple[NumberRows, NumberRows]] = field(default_factory=dict)
     differences: list[RecordDifference] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
+    explained: dict[str, str] = field(default_factory=dict)
+    """Suspects that are no difference, and why."""
+    from_topic: TopicPart = field(default_factory=TopicPart)
+
+    @property
+    def differing(self) -> list[RecordDifference]:
+        """Every record that differs."""
+        return [*self.differences, *self.from_topic.differences]
 
     @property
     def records(self) -> int:
@@ -50,13 +70,13 @@ class FlowCertificate:
     @property
     def moved(self) -> list[str]:
         """Records that were on their way when the sums were taken, and agree now."""
-        others = {one.id for one in self.differences} | set(self.undecided)
+        others = {one.id for one in self.differences} | set(self.undecided) | self.explained.keys()
         return list(dict.fromkeys(one.id for one in self.suspects if one.id not in others))
 
     @property
     def is_whole(self) -> bool:
         """Whether every field of every record was compared and decided."""
-        return not self.not_compared and not self.undecided
+        return not self.not_compared and not self.undecided and not self.from_topic.undecided
 
     def to_json(self) -> dict[str, JsonValue]:
         """As it is written."""
@@ -85,17 +105,14 @@ class FlowCertificate:
             ],
             "values": {id: [_plain(owner), _plain(target)] for id, (owner, target) in self.values.items()},
             "moved": list(self.moved),
-            "differences": [
-                {
-                    "id": one.id,
-                    "kind": one.kind,
-                    "cause": one.cause,
-                    "fields": [list(each) for each in one.fields],
-                    "why": one.why,
-                }
-                for one in self.differences
-            ],
+            "differences": [_difference(one) for one in self.differences],
             "undecided": list(self.undecided),
+            "explained": dict(self.explained),
+            "from_topic": {
+                "fields": list(self.from_topic.fields),
+                "differences": [_difference(one) for one in self.from_topic.differences],
+                "undecided": list(self.from_topic.undecided),
+            },
         }
 
 
@@ -114,7 +131,7 @@ class Certificate:
     @property
     def agrees(self) -> bool:
         """Whether every system agreed on every record and field."""
-        return not self.not_certified and all(not each.differences and each.is_whole for each in self.flows)
+        return not self.not_certified and all(not each.differing and each.is_whole for each in self.flows)
 
     def write(self, file: Path) -> str:
         """Writes it, and returns the SHA-256 that it carries: that of the file's JSON without it, keys sorted."""
@@ -133,9 +150,16 @@ class Certificate:
         return digest
 
 
+def _difference(one: RecordDifference) -> JsonValue:
+    fields: list[JsonValue] = [list(each) for each in one.fields]
+    return {"id": one.id, "kind": one.kind, "cause": one.cause, "fields": fields, "why": one.why}
+
+
 def _sums(found: Mapping[int, tuple[int, int]]) -> list[JsonValue]:
     return [[segment, records, total] for segment, (records, total) in sorted(found.items())]
 
 
-def _plain(values: Mapping[str, str | None] | None) -> JsonValue:
-    return None if values is None else dict(values)
+def _plain(rows: NumberRows) -> JsonValue:
+    """None, or the one row, or a list of several."""
+    found: list[JsonValue] = [dict(row) for row in rows]
+    return found if len(found) > 1 else found[0] if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,8 @@ import typer
 from sorbus.cli.context import Context
 
 app = typer.Typer()
+_CONNECTING = timedelta(minutes=1)
+"""So long before the moment the systems are connected, so that nothing comes between it and the snapshot."""
 
 
 @app.command()
@@ -28,12 +30,15 @@ def certify(
 
     All targets are compared with one snapshot of the owner, each once it has what the owner held then. The file holds
     both sides' sums and every record that differed, so that `examples/certificate/check.py`, which knows nothing of
-    Sorbus, can check that nothing is left unexplained. Exit code 0: all agree, 1: but for these, 3: unreachable.
+    Sorbus, can check that nothing is left unexplained. Exit code 0: all agree, 1: some records differ, or not all could
+    be compared (it says which), 3: unreachable.
 
     Examples: sorbus certify invoice --out invoices-november.json; sorbus certify order --as-of 2026-11-30T23:59:59
     """
+    from sorbus.control_characters import escaped
     from sorbus.errors import ExitCode, UsageError
-    from sorbus.ops.certify.cut import Certification, in_words, wait_until
+    from sorbus.ops.certify.cut import Certification, refuse_past, wait_until
+    from sorbus.ops.certify.in_words import in_words
     from sorbus.ops.reconcile.commands import progress_bar
     from sorbus.settings import Settings
     from sorbus.telemetry.logs import configure_logs
@@ -43,16 +48,37 @@ def certify(
     loaded = Context.of(ctx).load_sound()
     if data_type not in loaded.map.data_types:
         raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+    if moment is not None:
+        refuse_past(moment)
+    if out is not None:
+        _refuse_unwritable(out)
     with progress_bar() as progress:
-        if moment is not None:
-            wait_until(moment, time.sleep, progress)
-        made = Certification(loaded, data_type, Settings(), progress, wait=wait).run()
+        certification = Certification(loaded, data_type, Settings(), progress, wait=wait)
+        if moment is None:
+            made = certification.run()
+        else:
+            wait_until(moment - _CONNECTING, time.sleep, progress)
+            made = certification.run(lambda: wait_until(moment, time.sleep, progress))
     for line in in_words(made):
-        typer.echo(line)
+        typer.echo(escaped(line))
     if out is not None:
         digest = made.write(out)
         typer.echo(f"written: {out} (SHA-256 {digest})", err=True)
     raise typer.Exit(0 if made.agrees else ExitCode.FINDINGS)
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Before the moment, which comes only once. UsageError."""
+    from sorbus.errors import UsageError
+
+    is_there = file.exists()
+    try:
+        with file.open("ab"):
+            pass
+        if not is_there:
+            file.unlink()
+    except OSError as error:
+        raise UsageError(f"{file} can't be written: {error.strerror or error}") from error
 
 
 def _time(text: str) -> datetime:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from sorbus.errors import AuthError, TransientError, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.steps import step_of
 from sorbus.mapfile.model import STEP
-from sorbus.ops.certify.certificate import Certificate, FlowCertificate
+from sorbus.ops.certify.certificate import Certificate, FlowCertificate, NumberRows, TopicPart
 from sorbus.ops.reconcile.barrier import FlowBarrier, Patience
 from sorbus.ops.reconcile.by_checksums import Progress, SegmentComparison, compare_segments
 from sorbus.ops.reconcile.comparable_flow import ComparableFlow, OpenedFlow
@@ -21,6 +22,7 @@ from sorbus.settings import Settings
 from sorbus.two_way.expand import KIND as MERGE
 
 _MOST_SUSPECTS = 100_000
+_NUMBER = re.compile(r"-?[0-9]+([.][0-9]+)?")
 
 
 class _Held(NamedTuple):
@@ -40,8 +42,10 @@ class Certification:
         self._loaded, self._data_type, self._settings = loaded, data_type, settings
         self._progress, self._wait = progress, wait
 
-    def run(self) -> Certificate:
-        """Takes the cut now. TransientError, AuthError, MapError; UsageError where no flow can be certified."""
+    def run(self, at: Callable[[], None] = lambda: None) -> Certificate:
+        """Takes the cut as soon as `at`, called when all systems are connected, returns. TransientError, AuthError,
+        MapError; UsageError where no flow can be certified.
+        """
         company = self._loaded.map
         if company.systems[maker := company.owner_of(self._data_type)].kind in (STEP, MERGE):
             raise UsageError(self._no_owner(maker))
@@ -53,6 +57,7 @@ class Certification:
             if not held:
                 reasons = "; ".join(f"{flow}: {why}" for flow, why in made.not_certified.items())
                 raise UsageError(f"no flow of {self._data_type} can be certified: {reasons or 'none runs'}")
+            at()
             made.as_of = self._cut(held)
             for each in held:
                 try:
@@ -100,7 +105,7 @@ class Certification:
 
     def _certify(self, held: _Held) -> FlowCertificate:
         sides, algorithm = held.opened.sides, held.opened.algorithm
-        not_compared = [*held.opened.not_compared, *held.opened.from_topic]
+        not_compared = list(held.opened.not_compared)
         behind = held.barrier.pass_now(self._wait, lambda: self._progress("waiting for the flow", 0, 1))
         sides.target.snapshot()
         found = compare_segments(sides, self._progress)
@@ -124,10 +129,34 @@ class Certification:
             found.suspects,
             self._values(sides.owner, sides.target, found, numbers),
         )
-        for verdicts, differences in held.flow.settle(sides, ids, Patience(held.barrier, self._wait), self._progress):
+        barrier = Patience(held.barrier, self._wait)
+        for verdicts, differences in held.flow.settle(sides, ids, barrier, self._progress):
             made.differences += differences
             made.undecided += verdicts.undecided
+            made.explained |= dict.fromkeys(verdicts.kept, f"only {made.target} has it: the flow ignores deletes")
+            for pair in verdicts.respelled.items():
+                made.explained |= dict.fromkeys(pair, f"{made.target} writes its id in another way")
+        concluded = {one.id for one in made.differences} | set(made.undecided)
+        made.explained = {id: why for id, why in made.explained.items() if id in ids and id not in concluded}
+        if held.opened.topic is not None:
+            made.from_topic = TopicPart(held.opened.from_topic)
+            made.not_compared = [*made.not_compared, *self._compare_topic(held, made, barrier, found.target_records)]
         return made
+
+    def _compare_topic(self, held: _Held, made: FlowCertificate, barrier: Patience, records: int) -> Iterator[str]:
+        """Compares the fields that no sum holds; what could not be compared, a sentence each."""
+        sides, part = held.opened.topic, made.from_topic
+        assert sides is not None
+        known = {one.id for one in made.differences}
+        found = sides.owner.suspects(sides.target, self._progress)
+        if why := found.uncounted(records, sum(one.cause == "foreign" for one in made.differences)):
+            yield why
+        ids = [id for id in found.differing if id not in known]
+        for verdicts, differences in held.flow.settle(sides, ids, barrier, self._progress):
+            part.differences += differences
+            part.undecided += verdicts.undecided
+        known |= {one.id for one in part.differences}
+        part.differences += held.flow.undelivered(sides, [id for id in found.undelivered if id not in known], barrier)
 
     def _numbers(self, part: ComparedPart) -> list[str]:
         """The record's number fields that aren't personal."""
@@ -140,7 +169,7 @@ class Certification:
 
     def _values(
         self, owner: ChecksumReader, target: ChecksumReader, found: SegmentComparison, numbers: list[str]
-    ) -> dict[str, tuple[dict[str, str | None] | None, dict[str, str | None] | None]]:
+    ) -> dict[str, tuple[NumberRows, NumberRows]]:
         """The number fields of the suspects as of the cut."""
         ids = [one.id for one in found.suspects if not one.part]
         values = {}
@@ -152,42 +181,23 @@ class Certification:
         return values
 
 
-def wait_until(moment: datetime, sleep: Callable[[float], object], progress: Progress) -> None:
-    """Until then; UsageError for a moment that has passed."""
-    left = (moment - datetime.now(UTC)).total_seconds()
-    if left < 0:
+def refuse_past(moment: datetime) -> None:
+    """UsageError for a moment that has passed."""
+    if moment < datetime.now(UTC):
         raise UsageError(
             f"{moment.isoformat()} has passed, and what the systems held then can't be read any more: certify a moment"
             " to come, or restore a backup of that moment and certify it"
         )
+
+
+def wait_until(moment: datetime, sleep: Callable[[float], object], progress: Progress) -> None:
+    """Until then."""
+    left = (moment - datetime.now(UTC)).total_seconds()
     whole = max(left, 1.0)
     while left > 0:
         progress(f"waiting for {moment.astimezone():%Y-%m-%d %H:%M:%S}", int(whole - left), int(whole))
         sleep(min(left, 1.0))
         left = (moment - datetime.now(UTC)).total_seconds()
-
-
-def in_words(made: Certificate) -> list[str]:
-    """The certificate for people, a line each."""
-    lines = [f"{made.data_type} as of {made.as_of.astimezone():%Y-%m-%d %H:%M:%S %Z}, owner {made.owner}"]
-    for each in made.flows:
-        differ = len(each.differences)
-        outcome = "agrees" if each.is_whole else "no difference found"
-        if differ:
-            outcome = (
-                f"{'agrees but for' if each.is_whole else 'differs by'} {differ:,} record{'s' if differ != 1 else ''}"
-            )
-        moved = f"; {len(each.moved):,} were on their way and agree" if each.moved else ""
-        lines.append(f"  {each.flow}: {each.records:,} records, {outcome}{moved}")
-        for name, (owner, target) in each.totals.items():
-            there = "" if owner == target else f" ({target.total} in {each.target} at that moment)"
-            lines.append(f"    {name}: total {owner.total}{there}")
-        lines += [f"    {one.kind} {one.id}: {one.why}" for one in each.differences[:20]]
-        lines += [f"    not compared: {sentence}" for sentence in each.not_compared]
-        if each.undecided:
-            lines.append(f"    {len(each.undecided):,} records change faster than they can be compared")
-    lines += [f"  {flow}: not certified: {why}" for flow, why in made.not_certified.items()]
-    return lines
 
 
 def _totals(owner: object, target: object) -> dict[str, tuple[FieldTotal, FieldTotal]]:
@@ -196,7 +206,13 @@ def _totals(owner: object, target: object) -> dict[str, tuple[FieldTotal, FieldT
     return {name: (total, target[name]) for name, total in owner.items() if name in target}
 
 
-def _only(record: RecordTexts | None, names: list[str]) -> dict[str, str | None] | None:
+def _only(record: RecordTexts | None, names: list[str]) -> NumberRows:
     if record is None or record.values is None:
-        return None
-    return {name: record.values[name] for name in names if name in record.values}
+        return ()
+    rows = [record.values, *record.others]
+    return [{name: _number(row[name]) for name in names if name in row} for row in rows]
+
+
+def _number(text: str | None) -> str | None:
+    """As totals count it: what a person has written there that is no number is none."""
+    return text if text is not None and _NUMBER.fullmatch(text) else None

@@ -9,6 +9,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
+from sorbus.control_characters import escaped
 from sorbus.ops.checklists import sheet_commands
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _show(one: Checklist, *, as_json: bool) -> None:
         answered = f"{one.sheet.done:,} done, {one.sheet.not_done:,} not done, {one.sheet.left:,} not answered"
         typer.echo(f"Sheet {one.sheet.code}, prepared {_when(one.sheet.prepared_at)}: {answered}")
     for each in one.done:
-        typer.echo(f"Done {_when(each.done_at)} by {each.done_by}: {each.verification}")
+        typer.echo(escaped(f"Done {_when(each.done_at)} by {each.done_by}: {each.verification}"))
 
 
 def _by(one: Checklist) -> str:

@@ -129,12 +129,13 @@ def in_hand(timing: Timing, since: datetime, done: Sequence[Round], now: datetim
     `since` is when the schedule became known: nothing from before is overdue. Rounds that nobody did stay undone; doing
     the last one is enough, since every round brings the whole of the data over.
     """
-    newest = max((each.due for each in done), default=None)
     if timing.is_on_demand:
         return InHand(max((each.done_at for each in done), default=since), None, None)
     past, following = timing.last_until(now), timing.next_after(now)
     assert past is not None
     assert following is not None
+    # One of later was of another schedule, or noted by a clock that was ahead.
+    newest = max((each.due for each in done if each.due <= following), default=None)
     settled = since if newest is None else max(newest, since)
     if past <= settled:
         return InHand(following, following, None)

@@ -13,6 +13,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
+from sorbus.control_characters import escaped
 
 if TYPE_CHECKING:
     from sorbus.ops.checklists.sheets.changes import OwnerRecord
@@ -88,9 +89,9 @@ def sheet(
     if found.more:
         typer.echo(f"{found.more:,} more changes wait for the next sheet")
     if found.trouble:
-        typer.echo(f"{found.trouble}: what has changed there since is missing", err=True)
+        typer.echo(escaped(f"{found.trouble}: what has changed there since is missing"), err=True)
     for id, why in found.left_out:
-        typer.echo(f"left out: record {id}: {why}", err=True)
+        typer.echo(escaped(f"left out: record {id}: {why}"), err=True)
 
 
 def import_(
@@ -137,16 +138,17 @@ def import_(
         recorded = "would be recorded" if dry_run else "recorded"
         typer.echo(f"{flow}: {found.count('done'):,} done and {found.count('not done'):,} not done {recorded}")
         for each in found.overtaken:
-            typer.echo(f"record {each.row.id}: a newer sheet confirmed it already; the next sheet asks to check it")
+            told_of = f"record {each.row.id}: a newer sheet confirmed it already; the next sheet asks to check it"
+            typer.echo(escaped(told_of))
         for finding in found.findings:
-            typer.echo(str(finding), err=True)
+            typer.echo(escaped(str(finding)), err=True)
         for fault in found.faults:
-            typer.echo(fault, err=True)
+            typer.echo(escaped(fault), err=True)
         _show_figures(found.figures)
         typer.echo(
             "the round is finished"
             if found.finished
-            else f"the round stays open: {found.why_open}"
+            else escaped(f"the round stays open: {found.why_open}")
             if found.why_open
             else "the round would be finished"
         )
@@ -193,7 +195,7 @@ def reopen(
 
     if not _open(ctx, flow, read=False).sync.store.reopen(record, who or login_name(), reason):
         raise SorbusError(f"{flow}: record {record} is not confirmed, so the next sheet lists it anyway")
-    typer.echo(f"{flow}: the next sheet lists record {record} again")
+    typer.echo(escaped(f"{flow}: the next sheet lists record {record} again"))
 
 
 def figures(ctx: typer.Context, flow: FlowArgument, as_json: Json = False) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.show_personal import ShowPersonal
+from sorbus.control_characters import escaped
 
 if TYPE_CHECKING:
     from sorbus.conflict.store import Choice, Conflict
@@ -92,7 +93,9 @@ def _table(found: list[Conflict]) -> None:
     for one in found:
         values = [_text(value) for value in (one.sent, one.theirs, one.ours)]
         where = f"{place(one.system, one.resource)} {one.external_id}"
-        table.add_row(str(one.number), f"{one.data_type} {one.id}", where, one.field, *values, one.state)
+        table.add_row(
+            str(one.number), escaped(f"{one.data_type} {one.id}"), escaped(where), one.field, *values, one.state
+        )
     Console().print(table)
     typer.echo("Details: sorbus conflicts show NUMBER; decide: overwrite NUMBER, or keep NUMBER")
 
@@ -123,7 +126,8 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     owner = loaded.map.owner_of(found.data_type) if found.data_type in loaded.map.data_types else "its owner"
     if two_way_of(loaded, found) is not None:
         owner = "the record"
-    typer.echo(f"{found.number}: {found.field} of {found.data_type} {found.id}, {found.external_id} in {found.system}")
+    of = f"{found.data_type} {found.id}, {found.external_id} in {found.system}"
+    typer.echo(f"{found.number}: {found.field} of {escaped(of)}")
     for who, value in (("sent last", found.sent), (f"{found.system} has", found.theirs), (f"{owner} has", found.ours)):
         typer.echo(f"  {who}: {_text(value)}")
     typer.echo(f"  found {found.found_at.astimezone():%Y-%m-%d %H:%M}; {DESCRIPTIONS[found.state]}")
@@ -132,8 +136,8 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
             f"  {found.system} and {found.in_turn_with} changed it in turn, without an end: stop what writes back"
         )
     if found.decided_by and found.decided_at:
-        reason = f": {found.reason}" if found.reason else ""
-        typer.echo(f"  decided {found.decided_at.astimezone():%Y-%m-%d %H:%M} by {found.decided_by}{reason}")
+        by = escaped(f"{found.decided_by}: {found.reason}" if found.reason else found.decided_by)
+        typer.echo(f"  decided {found.decided_at.astimezone():%Y-%m-%d %H:%M} by {by}")
 
 
 @app.command()
@@ -187,7 +191,7 @@ def _decide(
     loaded = Context.of(ctx).load()
     state = State.of(loaded.map.topic_prefix)
     found = Conflicts(state).get(number)
-    field = f"{found.field} of {found.data_type} {found.id} in {found.system}"
+    field = escaped(f"{found.field} of {found.data_type} {found.id} in {found.system}")
     will = "be overwritten with its owner's value" if choice == "overwrite" else "stay until its owner changes it"
     is_merged = found.data_type in loaded.two_way and found.system in loaded.two_way[found.data_type].systems
     if is_merged:
@@ -223,7 +227,7 @@ def _masked(loaded: LoadedMap, found: list[Conflict]) -> list[Conflict]:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+    return "-" if value is None else escaped(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def as_object(one: Conflict) -> dict[str, object]:

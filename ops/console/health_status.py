@@ -5,7 +5,7 @@ Kinds, as the console's chips have them: ok, warn, bad (needs action), idle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sorbus.mapfile.model import Flow, Map
@@ -58,6 +58,7 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
         _of_problem(state.problem),
         HealthBadge("bad" if state.pause.is_own else "idle", "paused", state.pause.words) if state.pause else None,
         _of_source(state.source_problem),
+        *_of_findings(measured, (flow.id, flow.data_type)),
         HealthBadge("bad", "not running", _START) if not state.members and not state.patience else None,
         HealthBadge("bad", "not running, changes wait") if _is_missed(state) else None,
         HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.patience + GRACE else None,
@@ -91,6 +92,9 @@ def system_badge(company: Map, name: str, measured: Measurement | None) -> Healt
         *_worst_first(badge for each in measured.decisions for badge in each.system_badges(name)),
         HealthBadge("warn", f"rate limited for {span(budget.blocked)}") if budget and budget.blocked else None,
         HealthBadge("warn", "rate limit nearly used up") if spent else None,
+        HealthBadge("warn", "standby not ready", "; ".join(faults))
+        if (faults := measured.standbys.get(name))
+        else None,
     ]
     is_used = own or any(flow.runs and flow.to == name for flow in company.flows)
     quiet = HealthBadge("ok", "OK") if is_used else HealthBadge("idle", "not connected")
@@ -116,6 +120,17 @@ def _of_source(problem: Problem | None) -> HealthBadge | None:
         return None
     what = "source" if problem.kind == "system" else "producer"
     return HealthBadge("bad", f"{what} {problem.what}", f"{problem.subject} is its system of record: {problem.words}")
+
+
+def _of_findings(measured: Measurement, subjects: tuple[str, ...]) -> Iterator[HealthBadge]:
+    """What no figure shows, and `sorbus status` says in words: the lag of what is gone, or changes nothing, is 0."""
+    for found in measured.lost:
+        subject, _, words = found.partition(": ")
+        if subject in subjects:
+            yield HealthBadge("bad", "needs action", words)
+    for subject in subjects:
+        if said := measured.notes.get((subject, "stale")):
+            yield HealthBadge("warn", "target is newer", said)
 
 
 def _is_missed(state: FlowState) -> bool:

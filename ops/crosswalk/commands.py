@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.control_characters import escaped
 from sorbus.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def show(
         "intended": f"is being made there since {link.intended_at}, version {link.version}",
         "gone": f"is gone there (it was {link.external_id or 'never made'}), as of version {link.version}",
     }
-    typer.echo(f"{place(system, resource)}: {data_type} {id} {said[link.state]}")
+    typer.echo(escaped(f"{place(system, resource)}: {data_type} {id} {said[link.state]}"))
     if link.sent is not None:
         typer.echo(f"last sent:\n{json.dumps(link.sent, default=str, indent=4, ensure_ascii=False)}")
 
@@ -85,7 +86,7 @@ def find(
     found = list(linked_pairs(state, system=system, data_type=data_type, external_id=external))
     for pair in found:
         words = f"{pair.external_id} in {place(pair.system, pair.resource)} is {pair.data_type} {pair.id}"
-        typer.echo(json.dumps(pair._asdict(), ensure_ascii=False) if as_json else words)
+        typer.echo(json.dumps(pair._asdict(), ensure_ascii=False) if as_json else escaped(words))
     if not found:
         typer.echo(f"no record is linked to {external}", err=True)
         raise typer.Exit(ExitCode.FINDINGS)
@@ -215,6 +216,74 @@ def assign(
         )
     done = adopt(state, system, data_type, resource)
     typer.echo(f"{done.links} links of {data_type} in {system} are links of {resource} now")
+
+
+@app.command()
+def moved(
+    ctx: typer.Context,
+    system: SystemArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Say that a system's records have the same ids where the map now says: it has moved to another address.
+
+    Its flows stop until then, since in another account the same ids are other records, which would be overwritten.
+
+    Example: sorbus crosswalk moved accounting
+    """
+    from sorbus.errors import UsageError
+    from sorbus.identity.account import HasAccount, keep_account
+
+    loaded, state = _open(ctx, system)
+    connector = loaded.consumer(system)
+    if not isinstance(connector, HasAccount):
+        raise UsageError(f"{system} has the owner's ids, and no links")
+    account = connector.account_of(loaded.system(system, "consumer"))
+    if not yes:
+        typer.confirm(f"The links of {system} will count at {account}. Continue?", abort=True, err=True)
+    links = keep_account(state, system, account)
+    typer.echo(f"{links:,} links of {system} are of {account} now")
+
+
+@app.command()
+def renamed(
+    ctx: typer.Context,
+    place: Annotated[str, typer.Argument(metavar="OLD", help="SYSTEM:DATA_TYPE:RESOURCE as the map had it.")],
+    to: Annotated[str, typer.Argument(metavar="NEW", help="The same, as the map has it now.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Say that links are of what has another name in the map now: none of its records is made again.
+
+    Example: sorbus crosswalk renamed accounting:customer:contacts accounting:client:contacts
+    """
+    from sorbus.identity.left_links import LinkPlace, carry_links
+
+    old, new = LinkPlace.read(place), LinkPlace.read(to)
+    _, state = _open(ctx, new.system, new.data_type)
+    if not yes:
+        typer.confirm(f"The links of {old} become links of {new}. Continue?", abort=True, err=True)
+    typer.echo(f"{carry_links(state, old, new):,} links of {old} are of {new} now")
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    place: Annotated[str, typer.Argument(metavar="OLD", help="SYSTEM:DATA_TYPE:RESOURCE as the map had it.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Forget all links of what the map doesn't have any more. The records there stay.
+
+    Example: sorbus crosswalk forget sandbox:customer:contacts
+    """
+    from sorbus.errors import SorbusError
+    from sorbus.identity.left_links import LinkPlace, forget_links
+
+    old = LinkPlace.read(place)
+    loaded, state = _open(ctx)
+    if old.resource in loaded.resources_in(old.system).get(old.data_type, ()):
+        raise SorbusError(f"a flow of the map writes {old}: `sorbus crosswalk unlink` forgets single links of it")
+    if not yes:
+        typer.confirm(f"If {old} comes back, its records are matched or made again. Forget?", abort=True, err=True)
+    typer.echo(f"{forget_links(state, old):,} links of {old} are forgotten")
 
 
 @app.command()

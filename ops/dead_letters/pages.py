@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ from sorbus.dlq.explain import Explanation, explain
 from sorbus.dlq.form import Field
 from sorbus.dlq.serialize import masked_letter
 from sorbus.dlq.service import Chosen, DeadLetterService
-from sorbus.dlq.store import STATES, Letter, LetterFilter, Spot
+from sorbus.dlq.store import CLOSED, STATES, Letter, LetterFilter, Spot
 from sorbus.errors import SorbusError
 from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.background_jobs import Told
@@ -47,6 +48,7 @@ def groups(request: Request) -> Response:
         request,
         "dead_letters/groups.html",
         groups=[(group, explain(service.loaded, group)) for group in service.groups(filter)],
+        list_of=lambda group: f"/letters/list?{_query(request, cause=group.cause, state=filter.state)}",
         filter=filter,
         states=("unsettled", "open", "requeued", "landed", "superseded", "discarded", "all"),
         flows=[flow.id for flow in service.loaded.map.flows if flow.runs],
@@ -57,18 +59,22 @@ def groups(request: Request) -> Response:
 def listed(request: Request) -> Response:
     """The letters of one cause, or of any filter, a page at a time."""
     service, filter = _service(request), _filter(request)
-    page = service.letters.page(filter, _after(request), PAGE + 1)
-    letters = [masked_letter(service.mask, letter) for letter in page[:PAGE]]
-    more = _query(request, after=_spot_text(letters[-1].spot)) if len(page) > PAGE else ""
+    page = service.letters.page(filter, _after(request), PAGE)
+    letters, last = [masked_letter(service.mask, letter) for letter in page], service.letters.last(filter)
+    more = _query(request, after=_spot_text(page[-1].spot)) if page and last and page[-1].spot < last else ""
     group = next(iter(service.groups(filter)), None) if filter.cause else None
+    waiting = None if filter.state in CLOSED else replace(filter.unclosed(), until=last)
     return render(
         request,
         "dead_letters/list.html",
         letters=letters,
         count=service.letters.count(filter),
+        waiting=service.letters.count(waiting) if waiting else 0,
+        until=_spot_text(waiting.until) if waiting and waiting.until else "",
         group=group,
         explained=explain(service.loaded, group) if group else None,
         filter=filter,
+        only=_narrowed(filter),
         more=more,
         here_query=request.url.query,
         task=_console(request).jobs.task,
@@ -94,6 +100,13 @@ def act(request: Request) -> Response:
     chosen = _chosen(form)
     if not isinstance(chosen, LetterFilter) and not chosen:
         return refused(request, back, "Select at least one dead letter.")
+    came = 0
+    if isinstance(chosen, LetterFilter):
+        try:
+            chosen = chosen.unclosed()
+        except SorbusError as error:
+            return refused(request, back, f"{error}.")
+        came = service.letters.count(replace(chosen, until=None)) - service.letters.count(chosen)
     if action == "dry-run":
         foreseen = service.dry_run(chosen, most=LOOKED_AT)
         return render(request, "dead_letters/dry_run.html", foreseen=foreseen, count=service.count(chosen), back=back)
@@ -118,14 +131,15 @@ def act(request: Request) -> Response:
             return f"{given} assigned to {person}." if person else f"{given} unassigned."
         raise HTTPException(HTTPStatus.BAD_REQUEST, "there is no such action")
 
+    newer = f" {_letters(came)} came after this page was shown, and stay." if came > 0 else ""
     try:
         if count <= AT_ONCE:
-            return done(request, back, work(lambda _: None))
+            return done(request, back, f"{work(lambda _: None)}{newer}")
     except SorbusError as error:
         return refused(request, back, str(error))
     if not _console(request).jobs.start(f"{action} {_letters(count)}", who, count, work):
         return refused(request, back, "Another action on dead letters is still running; try again when it is done.")
-    return done(request, back, f"{_letters(count)}: this takes a while. This page shows the progress.")
+    return done(request, back, f"{_letters(count)}: this takes a while. This page shows the progress.{newer}")
 
 
 @needs(Role.operator)
@@ -260,6 +274,12 @@ def _filter(request: Request) -> LetterFilter:
     return _checked(asked)
 
 
+def _narrowed(filter: LetterFilter) -> str:
+    """What a list asks for beside its cause and state, in words; empty for nothing else."""
+    words = LetterFilter(assigned_to=filter.assigned_to, record=filter.record).words
+    return "" if words == "all" else words
+
+
 def _checked(asked: dict[str, str]) -> LetterFilter:
     if asked["state"] not in ("", *STATES):
         raise HTTPException(HTTPStatus.BAD_REQUEST, "there is no such state")
@@ -269,7 +289,13 @@ def _checked(asked: dict[str, str]) -> LetterFilter:
 def _chosen(form: FormData) -> Chosen:
     """All of a filter, where the button says so; else what was ticked."""
     if form.get("which") == "all":
-        return _checked({name: str(form.get(f"filter-{name}", "")) for name in (*_FILTERS, "cause")})
+        filter = _checked({name: str(form.get(f"filter-{name}", "")) for name in (*_FILTERS, "cause")})
+        until = _spot(str(form.get("until", "")))
+        if until is None:
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST, "the form does not say which dead letters it shows; reload the page"
+            )
+        return replace(filter, until=until)
     return [str(id) for id in form.getlist("id")]
 
 
@@ -280,7 +306,10 @@ def _back(form: FormData) -> str:
 
 
 def _after(request: Request) -> Spot | None:
-    text = request.query_params.get("after", "")
+    return _spot(request.query_params.get("after", ""))
+
+
+def _spot(text: str) -> Spot | None:
     at, _, id = text.partition("|")
     try:
         return Spot(datetime.fromisoformat(at), id) if text else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 
 import httpx
+from confluent_kafka.admin import AclOperation, AdminClient
 from pydantic import SecretStr
 
 from sorbus.bus.kafka import admin, kafka_errors
@@ -14,6 +15,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.registry import ConfluentRegistry
 from sorbus.bus.registry_access import registry_client
 from sorbus.bus.schema_history import schema_history
+from sorbus.bus.topic_facts import denied
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.drift.watch import has_state
 from sorbus.errors import SchemaError, TransientError
@@ -30,6 +32,7 @@ from sorbus.settings import Settings
 from sorbus.state import plan_state
 
 KAFKA, REGISTRY, STATE = "Kafka", "registry", "Sorbus's database"
+_NEEDS = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS, AclOperation.READ, AclOperation.WRITE)
 _ANSWERS_WITHIN = 10.0
 _LARGEST = 1_000_000
 
@@ -51,7 +54,18 @@ def examine_kafka(settings: Settings, loaded: LoadedMap | None) -> Iterator[Diag
         found = f"partitions with fewer replicas in sync than they should have: {', '.join(behind)}"
         yield Diagnosis(KAFKA, "replicas", found, "warning", fix)
     if loaded is not None:
+        yield from _rights(client, [str(topic.topic) for topic in ours])
         yield from of_steps(KAFKA, "topics", plan_topics(client, topics_of(loaded.map, settings.topic_config)))
+
+
+def _rights(client: AdminClient, topics: Sequence[str]) -> Iterator[Diagnosis]:
+    """Whether this login may do on the topics what processes do there."""
+    topics_of_rights: dict[str, list[str]] = {}
+    for topic, lacking in denied(client, topics, _NEEDS).items():
+        topics_of_rights.setdefault(" and ".join(lacking), []).append(topic)
+    for rights, found in topics_of_rights.items():
+        fix = "add it to the broker's ACLs (docs/providers.md)"
+        yield Diagnosis(KAFKA, "rights", f"this login lacks {rights} on {', '.join(sorted(found))}", "problem", fix)
 
 
 def examine_registry(settings: Settings, loaded: LoadedMap | None) -> Iterator[Diagnosis]:

@@ -9,6 +9,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
+from sorbus.control_characters import escaped
 
 if TYPE_CHECKING:
     from sorbus.drift.store import DriftFinding
@@ -78,14 +79,14 @@ def settle(
 def _in_words(one: DriftFinding) -> str:
     """Two lines: number, what happened, whether records wait; where, since when, the first example."""
     if one.state == "settled":
-        state = f"settled by {one.settled_by}: {one.reason}"
+        state = escaped(f"settled by {one.settled_by}: {one.reason}")
     else:
         state = "holds records back" if one.severity == "held" else "nothing held"
     state = typer.style(state, fg="red", bold=True) if "holds" in state else state
     since = one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    example = f", such as {one.example}" if one.example else ""
-    where = f"{one.system}: {one.data_type}, {one.resource}"
-    return f"{one.number:>4}  {one.words}: {state}\n      {where}, since {since}{example}"
+    example = escaped(f", such as {one.example}") if one.example else ""
+    where = escaped(f"{one.system}: {one.data_type}, {one.resource}")
+    return f"{one.number:>4}  {escaped(one.words)}: {state}\n      {where}, since {since}{example}"
 
 
 def _as_json(one: DriftFinding) -> dict[str, object]:

@@ -9,6 +9,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.show_personal import ShowPersonal
+from sorbus.control_characters import escaped
 from sorbus.ops.duplicates.merge_commands import app as merging
 from sorbus.ops.duplicates.options import Json, Number, Reason, Who, Yes
 
@@ -61,10 +62,12 @@ def list_candidates(
     for candidate in found:
         table.add_row(
             str(candidate.number),
-            f"{candidate.data_type} {candidate.id}",
+            escaped(f"{candidate.data_type} {candidate.id}"),
             candidate.place,
-            ", ".join(f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts[:3]),
-            "; ".join((candidate.why, *(reason for doubt in candidate.doubts[:1] for reason in doubt.reasons))),
+            escaped(", ".join(f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts[:3])),
+            escaped(
+                "; ".join((candidate.why, *(reason for doubt in candidate.doubts[:1] for reason in doubt.reasons)))
+            ),
             candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
     Console().print(table)
@@ -99,19 +102,22 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     from rich.console import Console
     from rich.table import Table
 
-    columns = [f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts]
-    table = Table("", f"{candidate.data_type} {candidate.id}", *columns, box=box.SIMPLE)
+    columns = [escaped(f"{doubt.external_id} ({doubt.score})") for doubt in candidate.doubts]
+    table = Table("", escaped(f"{candidate.data_type} {candidate.id}"), *columns, box=box.SIMPLE)
     names = dict.fromkeys([*candidate.fields, *(name for doubt in candidate.doubts for name in doubt.fields)])
     for name in names:
         values = [candidate.fields.get(name, ""), *(doubt.fields.get(name, "") for doubt in candidate.doubts)]
-        table.add_row(name.replace("_", " "), *values)
-    typer.echo(f"{candidate.number}: {candidate.data_type} {candidate.id} in {candidate.place}: {candidate.why}")
+        table.add_row(escaped(name.replace("_", " ")), *map(escaped, values))
+    typer.echo(
+        escaped(f"{candidate.number}: {candidate.data_type} {candidate.id} in {candidate.place}: {candidate.why}")
+    )
     Console().print(table)
     for doubt in candidate.doubts:
-        typer.echo(f"{doubt.external_id}: {'; '.join(doubt.reasons)}")
+        typer.echo(escaped(f"{doubt.external_id}: {'; '.join(doubt.reasons)}"))
     for entry in audit:
         what = f"{entry.what} {entry.external_id or ''}".strip()
-        typer.echo(f"{entry.at.astimezone():%Y-%m-%d %H:%M} {entry.who}: {what}{entry.reason and f' ({entry.reason})'}")
+        why = entry.reason and f" ({entry.reason})"
+        typer.echo(f"{entry.at.astimezone():%Y-%m-%d %H:%M} {escaped(f'{entry.who}: {what}{why}')}")
     if candidate.state == "done":
         typer.echo("Done: the record is linked in the crosswalk.")
 
@@ -162,9 +168,9 @@ def _decide(
         else f"be created in {candidate.place}"
     )
     if warning := resolver.warning(candidate, decision):
-        typer.echo(f"Careful: {warning}.", err=True)
+        typer.echo(escaped(f"Careful: {warning}."), err=True)
     if not yes:
-        typer.confirm(f"{record} will {will}. Continue?", abort=True, err=True)
+        typer.confirm(escaped(f"{record} will {will}. Continue?"), abort=True, err=True)
     letters = resolver.decide(number, decision, who=who or login_name(), reason=reason)
     if as_json:
         decided = {"number": number, "decision": decision.choice, "external_id": decision.external_id}
@@ -173,7 +179,7 @@ def _decide(
     flows = ", ".join(sorted({letter.flow for letter in letters}))
     when = f"Its dead letter was requeued to {flows}, which delivers it now."
     never = "It has no open dead letter: the decision applies with its next change."
-    typer.echo(f"{record} will {will}. {when if letters else never}")
+    typer.echo(escaped(f"{record} will {will}.") + f" {when if letters else never}")
 
 
 def _resolver(loaded: LoadedMap) -> DuplicateResolver:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.control_characters import escaped
 from sorbus.ops.duplicates.options import Json, Number, Reason, Who, Yes
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def merge(
     if not yes:
         record = f"{candidate.data_type} {candidate.id}"
         typer.confirm(
-            f"{record} will be linked to {survivor}; {', '.join(others)} will {will}. Continue?", abort=True, err=True
+            escaped(f"{record} will be linked to {survivor}; {', '.join(others)} will {will}. Continue?"),
+            abort=True,
+            err=True,
         )
     done = merger.merge(candidate, survivor, others, way, who=who or login_name(), reason=reason)
     _print_merged(done.merged, as_json=as_json)
@@ -133,7 +136,7 @@ def done(
     for one in merged.of_candidate(number):
         if one.external_id == external_id:
             merged.done(one, who or login_name())
-            typer.echo(f"{external_id} in {one.system} is merged into {one.survivor}.")
+            typer.echo(escaped(f"{external_id} in {one.system} is merged into {one.survivor}."))
             return
     raise SorbusError(f"{external_id} is not due to be merged by decision {number}; see `sorbus duplicates merges`")
 
@@ -145,7 +148,9 @@ def _print_merged(found: list[Merged], *, as_json: bool) -> None:
             typer.echo(json.dumps({**asdict(one), **times, "task": one.task}, ensure_ascii=False))
         else:
             typer.echo(
-                f"{one.candidate}: {one.task or f'{one.external_id} is merged into {one.survivor} in {one.system}'}"
+                escaped(
+                    f"{one.candidate}: {one.task or f'{one.external_id} is merged into {one.survivor} in {one.system}'}"
+                )
             )
 
 

@@ -10,6 +10,7 @@ from sorbus.bus.controls import ControlReader, FlowControl, FlowPause, pause_mes
 from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
 from sorbus.bus.sending import Single, send
+from sorbus.bus.status import running_reports
 from sorbus.errors import SorbusError, UsageError
 from sorbus.mapfile.model import Map
 from sorbus.settings import Settings
@@ -62,6 +63,11 @@ class FlowControls:
             return f"{flow} is real-time: it delivers at once anyway"
         at = max(time.time(), before.sync_at + 1e-3)  # who asked before may have a clock that is ahead
         self._tell(flow, sync_message(self._names, flow, at), who, "sync", "")
+        if not running_reports(self._settings, self._names, f"consume {flow}"):
+            return (
+                f"{flow} is asked to deliver now, but `sorbus consume {flow}` isn't running: it does if it is started"
+                " within ten minutes"
+            )
         return f"{flow} delivers now; see sorbus status"
 
     def _tell(self, flow: str, message: Single, who: str, action: str, reason: str) -> None:

@@ -92,6 +92,10 @@ class Planner:
         """The owner's ids of the records that the list shows; meant for `batches`."""
         return self._target.listed_links()
 
+    def uncompared(self) -> Iterator[str]:
+        """Fields that it can't compare, a sentence each. MapError; asks nobody."""
+        return self._target.uncompared()
+
     def _run(self, batches: Iterable[RecordBatch], limit: int | None) -> Iterator[PlannedRecord]:
         waiting: list[tuple[Delivery, Preview]] = []
         left = limit

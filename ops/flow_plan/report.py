@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from sorbus.control_characters import escaped_markup as escape
 from sorbus.ops.flow_plan.plan import WORDS, FlowPlan
 from sorbus.ops.flow_plan.plan_file import PlanComparison
 

@@ -18,6 +18,7 @@ from sorbus.bus.positions import read_positions
 from sorbus.bus.published import published_records
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundSource, RejectedRecord
+from sorbus.control_characters import escaped
 from sorbus.errors import ExitCode, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapfile.model import ProcessStep
@@ -107,7 +108,7 @@ def _show(plan: StepPlan, step: ProcessStep) -> None:
         if plan.counts[action]:
             console.print(f"  {words}: {plan.counts[action]:,}")
     for id, why in plan.refused:
-        console.print(f"  {id}: {why}")
+        console.print(escaped(f"  {id}: {why}"))
 
 
 def _as_json(plan: StepPlan) -> dict[str, object]:

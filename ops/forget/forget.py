@@ -76,6 +76,7 @@ class Erasure:
             )
         receipt.ended_at = datetime.now(UTC)
         if not receipt.dry_run:
+            self._bus.keep_erased(self._names, receipt)
             self._stored.record(receipt)
 
     def _is_back(self, trace: TopicTrace) -> bool:

@@ -23,10 +23,13 @@ from sorbus.bus.kafka import (
     topic_reader,
 )
 from sorbus.bus.letters import open_letters
+from sorbus.bus.names import Names
 from sorbus.bus.sending import Single, send
 from sorbus.bus.topic_settings import compacted_by, removed_by
 from sorbus.deadletter import CLOSED, DeadLetter
+from sorbus.erased import erased_message
 from sorbus.event import EVENT_ID, open_frame, version_of
+from sorbus.ops.forget.receipt import Receipt
 from sorbus.ops.monitoring.committed import Committed
 from sorbus.ops.monitoring.offsets import Part
 from sorbus.settings import Settings
@@ -96,6 +99,13 @@ class Bus:
         """Puts a tombstone in place of each."""
         closed = [Single(topic, letter.id.encode(), None, [(CLOSED, b"forgotten")]) for letter in letters]
         send(idempotent_producer(self._settings, "forget"), closed, "closing dead letters")
+
+    def keep_erased(self, names: Names, receipt: Receipt) -> None:
+        """Has Kafka keep up to which version the record was erased, if the topic had any."""
+        if receipt.version is not None and receipt.ended_at is not None:
+            at = receipt.ended_at.timestamp()
+            kept = erased_message(names, receipt.data_type, receipt.id, receipt.version, at)
+            send(idempotent_producer(self._settings, "forget"), [kept], "keeping that it is erased")
 
     def drop_read(self, topic: str, group: str) -> None:
         """Deletes what the group has read of a topic that isn't compacted: the requeued copies."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from sorbus.bus.closing import ClosingConsumer
+from sorbus.bus.closing import TopicConsumer
 from sorbus.bus.kafka import as_error, base_config, kafka_errors
 from sorbus.ops.monitoring.offsets import Part
 from sorbus.settings import Settings
@@ -51,7 +51,7 @@ class UnreadReader:
     """Looks at the messages behind committed offsets; one connection, kept between measurements."""
 
     def __init__(self, settings: Settings, *, patience: float = 5.0, clock: Callable[[], float] = time.time) -> None:
-        self._consumer = ClosingConsumer(
+        self._consumer = TopicConsumer(
             {
                 "group.id": "sorbus-watch",
                 "isolation.level": "read_committed",

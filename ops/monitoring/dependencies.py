@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import httpx
 
+from sorbus.bus.registry_access import registry_certificates
 from sorbus.drift.watch import has_state
 from sorbus.errors import SorbusError, TransientError
 from sorbus.http_api import bounded
 from sorbus.ops.monitoring.problems import Problem
 from sorbus.settings import Settings
 from sorbus.state import State
-from sorbus.tls import connection_words, trusted_certificates
+from sorbus.tls import connection_words, way_to
 
 _WHOLE = 3.0
 """Seconds for the registry's answer, from the first look-up to the last byte."""
@@ -29,7 +30,7 @@ class Dependencies:
         if has_state(settings):
             self._asks["state"] = lambda: State.of(prefix).run(b"select 1")
         if settings.registry:
-            self._asks["registry"] = lambda: _ask_registry(settings.registry)
+            self._asks["registry"] = lambda: _ask_registry(settings)
         self._away: dict[str, Problem] = {}
 
     def __call__(self) -> list[Problem]:
@@ -51,14 +52,15 @@ class Dependencies:
             self._away.pop(name, None)
 
 
-def _ask_registry(url: str) -> None:
+def _ask_registry(settings: Settings) -> None:
     """Raises unless the registry answers, whatever it says of itself."""
+    url, trusted = settings.registry, registry_certificates(settings)
     try:
-        with httpx.Client(timeout=_WHOLE, verify=trusted_certificates()) as client, bounded.within(_WHOLE):
+        with httpx.Client(timeout=_WHOLE, verify=trusted) as client, bounded.within(_WHOLE):
             asked = client.build_request("GET", f"{url.rstrip('/')}/config")
             answer, _ = bounded.read(client, asked, largest=_LARGEST)
     except httpx.TransportError as error:
-        where = httpx.URL(url).netloc.decode()
+        where = way_to(httpx.URL(url))
         raise TransientError(f"{where} can't be reached: {connection_words(error)}") from error
     except (bounded.TooLarge, bounded.UnknownEncoding) as error:
         where = httpx.URL(url).netloc.decode()

@@ -41,5 +41,11 @@ class FromState(Generic[T]):
                 self._reason = str(error)
                 _log.warning("%s unavailable", self._what, extra={"reason": self._reason})
             raise Untold(self._what, str(error), self._unknown) from error
+        except Exception as error:  # what another release, or a hand, has stored: all else is measured
+            reason = f"what it holds can't be read: {type(error).__name__}: {error}"
+            if reason != self._reason:
+                self._reason = reason
+                _log.exception("%s unavailable", self._what)
+            raise Untold(self._what, reason, self._unknown) from error
         self._reason = ""
         return found

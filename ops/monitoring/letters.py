@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
-from sorbus.bus.closing import ClosingConsumer
+from sorbus.bus.closing import TopicConsumer
 from sorbus.bus.kafka import as_error, base_config, kafka_errors
 from sorbus.errors import TransientError
 from sorbus.ops.monitoring.offsets import Part
@@ -33,7 +33,7 @@ class OpenLetters:
     """Open dead letters by flow and topic; one connection and one small entry per open letter."""
 
     def __init__(self, settings: Settings, *, patience: float = 30.0) -> None:
-        self._consumer = ClosingConsumer(
+        self._consumer = TopicConsumer(
             {
                 "group.id": "sorbus-watch-letters",
                 "isolation.level": "read_committed",
@@ -49,13 +49,17 @@ class OpenLetters:
         self._patience = patience
         self._open: dict[tuple[str, bytes], tuple[str, float]] = {}
         self._reached: dict[Part, int] = {}
+        self._ids: dict[str, str] = {}
+        """Topic -> the id of the one that was read."""
 
-    def count(self, ends: Mapping[Part, int]) -> dict[tuple[str, str], Open]:
+    def count(self, ends: Mapping[Part, int], ids: Mapping[str, str]) -> dict[tuple[str, str], Open]:
         """Open letters by (topic, flow), once everything before `ends` is read; flow "" is the source's side.
 
-        TransientError when Kafka does not send what it says it has.
+        `ids`: topic -> its id in Kafka. TransientError when Kafka does not send what it says it has.
         """
         with kafka_errors("reading dead letters"):
+            self._forget({topic for topic, id in self._ids.items() if ids.get(topic) != id})
+            self._ids = dict(ids)
             new = [part for part in ends if part not in self._reached]
             if new:
                 self._consumer.incremental_assign([TopicPartition(*part, OFFSET_BEGINNING) for part in new])
@@ -70,12 +74,23 @@ class OpenLetters:
     def close(self) -> None:
         self._consumer.close()
 
+    def _forget(self, gone: Collection[str]) -> None:
+        """What was read of topics that were deleted, or deleted and made again: their offsets begin at 0 again."""
+        parts = [part for part in self._reached if part[0] in gone]
+        if parts:
+            self._consumer.incremental_unassign([TopicPartition(*part) for part in parts])
+        for part in parts:
+            del self._reached[part]
+        self._open = {key: letter for key, letter in self._open.items() if key[0] not in gone} if gone else self._open
+
     def _read_to(self, ends: Mapping[Part, int]) -> None:
         deadline = time.monotonic() + self._patience
         while behind := [part for part, end in ends.items() if self._reached[part] < end]:
             for message in self._consumer.consume(2000, 0.5):
                 failure, topic = message.error(), message.topic() or ""
                 part = topic, message.partition() or 0
+                if part not in self._reached:
+                    continue  # of a topic that is gone
                 offset = message.offset() or 0
                 if failure is None:
                     self._note(topic, message)

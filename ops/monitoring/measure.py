@@ -18,7 +18,7 @@ from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
-from sorbus.bus.topic_facts import topic_facts
+from sorbus.bus.topic_facts import listed_topics, topic_facts
 from sorbus.bus.topic_ownership import Owned, owned
 from sorbus.bus.topic_settings import deletes_kept
 from sorbus.calendar_limits import moment_of
@@ -34,6 +34,7 @@ from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
 from sorbus.ops.monitoring.lost_events import left_words, lost_words, soon_lost_words, without_offsets
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
+from sorbus.ops.monitoring.open_transactions import hidden_words
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of, unmapped
 from sorbus.ops.monitoring.slot_lags import SlotLags
 from sorbus.ops.monitoring.state_answers import StateAnswers
@@ -155,7 +156,7 @@ class Watch:
     def measure(self) -> Measurement:
         """Looks once. AuthError, TransientError when Kafka can't be asked."""
         names = self._names
-        topics = offsets.partitions_of(
+        listed = listed_topics(
             self._admin,
             [
                 *(names.topic(data_type) for data_type in self._data_types),
@@ -163,11 +164,13 @@ class Watch:
                 *(names.requeue(flow.id) for flow in self._flows),
             ],
         )
+        ids = {topic: id for topic, (id, _) in listed.items()}
+        topics = {topic: [(topic, number) for number in range(count)] for topic, (_, count) in listed.items()}
         ends = offsets.ends(self._admin, [part for parts in topics.values() for part in parts])
         groups = offsets.groups(self._admin, [names.group(flow.id) for flow in self._flows])
         parts = {names.group(flow.id): self._read_by(flow, topics) for flow in self._flows}
         committed = self._committed.ask(parts)
-        letters = self._count_letters(topics, ends)
+        letters = self._count_letters(topics, ends, ids)
         written = self._topic_states(topics, ends)
         last = {topic.data_type: topic.last_event for topic in written}
         held_back = self._slots() if self._slots else {}
@@ -205,7 +208,7 @@ class Watch:
             problems=tuple(problems),
             last_reads=self._last_reads(reports),
             notes=notes_of(reports, now) | unmapped(self._company, reports, now),
-            lost=tuple(lost),
+            lost=(*lost, *hidden_words(self._admin, ends, now)),
             without_offsets=tuple(begin_again),
             standbys=dict(self._slots.standbys) if self._slots else {},
         )
@@ -260,7 +263,9 @@ class Watch:
         return found
 
     def _lost(
-        self, committed: Mapping[str, Mapping[Part, CommittedPosition]], reports: Sequence[ProcessReport]
+        self,
+        committed: Mapping[str, Mapping[Part, CommittedPosition]],
+        reports: Sequence[ProcessReport],
     ) -> tuple[list[str], list[str]]:
         """`Measurement.lost`, `without_offsets`: asked for after the offsets, which so can't be ahead of the topics."""
         facts = topic_facts(self._admin, map(self._names.topic, self._data_types))
@@ -358,9 +363,14 @@ class Watch:
             return None
         return (position - before[1]) / (now - before[0])
 
-    def _count_letters(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> dict[tuple[str, str], Open]:
+    def _count_letters(
+        self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int], ids: Mapping[str, str]
+    ) -> dict[tuple[str, str], Open]:
         by_topic = {self._names.dead_letters(data_type): data_type for data_type in self._data_types}
-        found = self._letters.count({part: ends[part] for topic in by_topic for part in topics.get(topic, ())})
+        found = self._letters.count(
+            {part: ends[part] for topic in by_topic for part in topics.get(topic, ())},
+            {topic: ids[topic] for topic in by_topic if topic in ids},
+        )
         # Also where there was never any: to Prometheus a series that begins with 5,000 has not grown.
         none = {(flow.data_type, flow.id): _NONE for flow in self._flows}
         none |= {(data_type, ""): _NONE for data_type in self._data_types}

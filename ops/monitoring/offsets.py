@@ -65,6 +65,13 @@ def ends(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, int]:
     return {part: offset for part, (offset, _) in _offsets(admin, parts, _LAST).items()}
 
 
+def log_ends(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, int]:
+    """Behind the last record of each partition, committed or not."""
+    return {
+        part: offset for part, (offset, _) in _offsets(admin, parts, _LAST, IsolationLevel.READ_UNCOMMITTED).items()
+    }
+
+
 def begins(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, int]:
     """The first offset each partition still has."""
     return {part: offset for part, (offset, _) in _offsets(admin, parts, _FIRST).items()}
@@ -74,6 +81,16 @@ def newest(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, float]:
     """When each partition's newest message was written, in seconds since 1970; partitions without one are left out."""
     found = _offsets(admin, parts, _NEWEST)
     return {part: stamp / 1000 for part, (_, stamp) in found.items() if stamp > 0}
+
+
+def first_since(admin: AdminClient, parts: Sequence[Part], moment: float) -> dict[Part, int]:
+    """The first offset whose message was written at `moment` (seconds since 1970) or later; -1 where none was.
+
+    Messages of open transactions count.
+    """
+    spec = OffsetSpec.for_timestamp(int(1000 * moment))
+    found = _offsets(admin, parts, spec, IsolationLevel.READ_UNCOMMITTED)
+    return {part: offset for part, (offset, _) in found.items()}
 
 
 @stamina.retry(on=_is_settling, attempts=10, wait_initial=0.1, wait_max=1.0)
@@ -96,13 +113,18 @@ def groups(admin: AdminClient, names: Sequence[str]) -> dict[str, ConsumerGroup]
 
 
 @stamina.retry(on=_is_settling, attempts=10, wait_initial=0.1, wait_max=1.0)
-def _offsets(admin: AdminClient, parts: Sequence[Part], spec: OffsetSpec) -> dict[Part, tuple[int, int]]:
+def _offsets(
+    admin: AdminClient,
+    parts: Sequence[Part],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+) -> dict[Part, tuple[int, int]]:
     if not parts:
         return {}
     with kafka_errors("reading the ends of topics"):
         asked = admin.list_offsets(
             {TopicPartition(*part): spec for part in parts},
-            isolation_level=IsolationLevel.READ_COMMITTED,
+            isolation_level=isolation,
             request_timeout=_TIMEOUT,
         )
     # Waits for all of them: an answer that comes after the client is gone would end the process.

@@ -20,6 +20,8 @@ from sorbus.mapfile.model import Map
 PASSING = 10.0
 """Seconds of trouble that are not reported yet: a restart, a reconnection."""
 STARTING = 60.0
+_ENDS, _WITHIN = 3, 600.0
+"""A process that ended more often than this on one machine, within so many seconds, does not work between its ends."""
 
 Kind = Literal["system", "producer", "consumer", "dependency"]
 What = Literal["unreachable", "not readable", "waiting", "stopped", "not running"]
@@ -170,11 +172,20 @@ def _of_system(
 
 
 def _receiver(company: Map, system: str, reports: Sequence[ProcessReport], now: float) -> Problem | None:
-    """Of a system that posts its records, whose producer only reads what was received."""
-    if company.systems[system].kind != "webhook" or system not in with_inbox(company):
+    """Of a system that posts its records, or notices of changes, whose producer only reads what was received.
+
+    An application's changes come without notices too, with its polls: there it is said once the service has ever run.
+    """
+    if system not in with_inbox(company):
         return None
     found = _process("webhooks", "producer", system, reports, now)
-    return found and replace(found, why=f"what it posts isn't received: {found.why}")
+    if found is None:
+        return None
+    if company.systems[system].kind == "webhook":
+        return replace(found, why=f"what it posts isn't received: {found.why}")
+    if not any(report.process == "webhooks" for report in reports):
+        return None
+    return replace(found, what="waiting", why=f"its webhooks aren't received, only polls find its changes: {found.why}")
 
 
 def _process(name: str, kind: Kind, subject: str, reports: Sequence[ProcessReport], now: float) -> Problem | None:
@@ -188,7 +199,7 @@ def _process(name: str, kind: Kind, subject: str, reports: Sequence[ProcessRepor
     if alive:
         troubled = [report for report in alive if _is_trouble(report, now)]
         if not troubled:
-            return None
+            return _ends_again_and_again(kind, subject, name, mine, now)
         worst = min(troubled, key=lambda report: (report.dependency != "refused", report.since))
         what: What = {"refused": "stopped", "system": "unreachable"}.get(worst.dependency, "waiting")  # type: ignore[assignment]
         return Problem(kind, subject, what, worst.since, worst.reason)
@@ -199,6 +210,25 @@ def _process(name: str, kind: Kind, subject: str, reports: Sequence[ProcessRepor
     if last.exit_code == 0:
         return Problem(kind, subject, "not running", last.since, f"it was stopped; start it with `sorbus {name}`")
     return Problem(kind, subject, "stopped", last.since, last.reason)
+
+
+def _ends_again_and_again(
+    kind: Kind, subject: str, name: str, reports: Sequence[ProcessReport], now: float
+) -> Problem | None:
+    """Of a process that works for moments only: killed for its memory, say, at the same batch each time."""
+    ended: dict[str, list[ProcessReport]] = {}
+    for one in reports:
+        killed = one.exit_code is None and now - one.at > SILENT
+        if now - one.at <= _WITHIN and (killed or one.exit_code):
+            ended.setdefault(one.instance.rpartition(":")[0], []).append(one)
+    most = max(ended.values(), key=len, default=[])
+    if len(most) <= _ENDS:
+        return None
+    why = (
+        f"it was killed or crashed {len(most)} times within {_WITHIN / 60:.0f} minutes, and started again: read what"
+        f" `sorbus {name}`, or `sorbus up`, printed before"
+    )
+    return Problem(kind, subject, "waiting", min(one.at for one in most), why)
 
 
 def _is_trouble(report: ProcessReport, now: float) -> bool:

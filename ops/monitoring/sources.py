@@ -69,12 +69,24 @@ class SourceLags:
         except SorbusError as error:
             if isinstance(error, AuthError) and error.lockout:
                 self.refused[system] = time.time()
-            self._note(system, str(error))
-            if (broken := self._producers.pop(system, None)) is not None:
-                broken.close()
+            self._give_up(system, str(error))
+            return None
+        except Exception as error:  # noqa: BLE001  # a connector's own fault leaves the others measured
+            if system not in self.away:
+                _log.exception("the connector of %s fails", system)
+            self._give_up(system, f"its connector fails when it is asked what waits: {type(error).__name__}: {error}")
             return None
         self.away.pop(system, None)
         return lag
+
+    def _give_up(self, system: str, reason: str) -> None:
+        self._note(system, reason)
+        if (broken := self._producers.pop(system, None)) is None:
+            return
+        try:
+            broken.close()
+        except Exception:  # noqa: BLE001  # it is given up
+            _log.info("the connector of %s fails when it is closed", system, exc_info=True)
 
     def _ask_standbys(self, system: str) -> None:
         connector: object = self._loaded.producer(system)
@@ -84,6 +96,9 @@ class SourceLags:
             faults = connector.standby_faults(self._loaded.system(system, "producer"))
         except SorbusError as error:  # the primary, of which `away` says it next time
             _log.info("the standbys of %s can't be asked for: %s", system, error)
+            return
+        except Exception:  # noqa: BLE001  # as in `_ask`
+            _log.exception("the connector of %s fails", system)
             return
         if faults is not None:
             self.standbys[system] = tuple(faults)

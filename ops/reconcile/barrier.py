@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from confluent_kafka import KafkaError, Message
 from sorbus.bus.controls import ControlReader
 from sorbus.bus.kafka import admin, all_partitions, as_error, bytes_of, kafka_errors, topic_reader
 from sorbus.bus.names import Names
+from sorbus.bus.positions import opened_position
 from sorbus.checksums import SupportsMarks
 from sorbus.connector import BoundFlow, BoundSystem, Position
 from sorbus.ops.monitoring.committed import Committed
@@ -133,4 +133,7 @@ class FlowBarrier:
     def _take(self, message: Message) -> None:
         if bytes_of(message.key()).decode(errors="replace") == self._owner.name:
             value = message.value()
-            self._position = None if value is None else json.loads(value)
+            if value is None:
+                self._position = None
+            elif (position := opened_position(bytes_of(value))) is not None:
+                self._position = position

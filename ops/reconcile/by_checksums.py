@@ -113,11 +113,17 @@ class SegmentComparison(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """The differences that were confirmed, how many suspects had only been in flight, and which keep changing."""
+    """The differences that were confirmed, how many suspects had only been in flight, and which keep changing.
+
+    `kept`: records that only the target has, of a flow that ignores deletes; `respelled`: of both sides' ids that are
+    one record, those that the target's key column writes in another way, and as what.
+    """
 
     differences: list[RecordDifference]
     in_flight: int
     undecided: list[str]
+    kept: Sequence[str] = ()
+    respelled: Mapping[str, str] = {}
 
 
 def compare_segments(sides: Sides, progress: Progress) -> SegmentComparison:
@@ -188,6 +194,7 @@ def decide(
 
 def _decide(sides: RecordSides, ids: Sequence[str], barrier: Barrier, *, ignores_extra: bool) -> Verdicts:
     differences: list[RecordDifference] = []
+    kept: list[str] = []
     in_flight, left = 0, list(ids)
     before: dict[str, tuple[RecordTexts | None, RecordTexts | None]] = {}
     behind: Behind | None = None
@@ -206,7 +213,9 @@ def _decide(sides: RecordSides, ids: Sequence[str], barrier: Barrier, *, ignores
             if theirs in (mine, later.get(id)):
                 in_flight += 1
             elif before.get(id) == (mine, theirs) or behind is not None:
-                if not (ignores_extra and mine is None):
+                if ignores_extra and mine is None:
+                    kept.append(id)
+                else:
                     differences.append(_difference(id, mine, theirs, behind))
             else:
                 before[id] = (mine, theirs)
@@ -214,7 +223,7 @@ def _decide(sides: RecordSides, ids: Sequence[str], barrier: Barrier, *, ignores
         left = unsettled
         if not left:
             break
-    return Verdicts(differences, in_flight, left)
+    return Verdicts(differences, in_flight, left, kept)
 
 
 def _difference(

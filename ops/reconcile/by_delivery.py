@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sorbus.bus.names import Names
 from sorbus.checksums import SupportsOwnerChecksums, SupportsTargetChecksums
+from sorbus.conflict.store import KEPT
 from sorbus.connector import BoundFlow, BoundSystem
 from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun, WriteOnly
 from sorbus.errors import BudgetSpent, RateLimited, UsageError
@@ -188,12 +189,18 @@ class DeliveryReconciliation:
         """Says what was compared, and what was not."""
         newest, target = found.newest, self.flow.system.name
         live = newest.versions.keys() - newest.deleted
+        if found.kept:
+            report.not_compared.append(
+                f"fields of {found.kept:,} record{'s' * (found.kept != 1)} that people keep as {target} has them:"
+                " sorbus conflicts list --state decided"
+            )
         report.owner_records = len(live) + len(newest.unread)
         report.rows_fetched = report.compared
         if isinstance(self._loaded.consumer(target), WriteOnly):
             report.from_topic.append(f"the versions that {target} accepted")
             report.not_compared.append(f"what {target} has: it can't be asked")
         else:
+            report.not_compared += self._planner().uncompared()
             report.from_topic.append(f"every field, as {self.owner.name}'s producer has published it")
         if found.is_whole:
             whole = self._sample.order(newest.versions)
@@ -247,6 +254,8 @@ class FirstPass:
     unproven: int = 0
     """Records that only the target may have, on a list that isn't whole."""
     is_all: bool = False
+    kept: int = 0
+    """Records whose differences people have decided to keep."""
     stopped: str = ""
     """What ended it early."""
 
@@ -259,6 +268,7 @@ class FirstPass:
         """Takes what the dry run says of a record."""
         if record.action in _AGREE:
             self.equal.add(record.id)
+            self.kept += record.action == "nothing" and record.why.startswith(KEPT)
         else:
             self.suspects[record.id] = None
 

@@ -1,7 +1,7 @@
 """Comparing fields that SQL can't bring to the same text: what the topic holds, as delivering it would write it.
 
-The whole topic is read, each event compared as it comes; a record's last event decides. So this proves that the target
-has what is on the bus; that the bus has what the owner holds is what checksums prove.
+The whole topic is read, each event compared as it comes; a record's newest version decides. So this proves that the
+target has what is on the bus; that the bus has what the owner holds is what checksums prove.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
+from sorbus.avro.decode import Undecodable
 from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.kafka import all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.names import Names
@@ -18,6 +19,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.checksums import ExpectedRecords, RecordTexts, TargetChecksumReader
 from sorbus.connector import BoundFlow, Consumer, Delivery
 from sorbus.errors import MustWait
+from sorbus.event import open_frame
 from sorbus.ops.reconcile.by_checksums import Progress
 from sorbus.settings import Settings
 from sorbus.waiting.complete import Completing
@@ -35,6 +37,18 @@ class TopicSuspects(NamedTuple):
     differing: list[str]
     undelivered: list[str]
     compared: int | None
+
+    def uncounted(self, records: int, foreign: int) -> str:
+        """Why not every one of the target's `records` was compared, `foreign` being its own; "" if it was."""
+        if self.compared is None:
+            return "whether the topic holds every record: there are too many to count"
+        lacking = records - self.compared - foreign - len(self.undelivered)
+        if lacking <= 0:
+            return ""
+        return (
+            f"those fields of about {lacking:,} record{'s' * (lacking != 1)} of the target: no event in the topic"
+            " says what they are to be"
+        )
 
 
 class TopicRecords:
@@ -59,6 +73,7 @@ class TopicRecords:
         """What of the topic's records is to be looked at again. TransientError, AuthError."""
         suspects: dict[str, None] = {}
         undelivered: dict[str, None] = {}
+        newest: dict[str, int] = {}  # their versions: an older event may come behind
         compared: set[int] | None = set()
         events = 0
         for batch in self._batches():
@@ -68,22 +83,25 @@ class TopicRecords:
             expected = self._expected.records(deliveries)
             target.snapshot()
             ids = [_text(one.id) for one in deliveries]
-            there = target.records([*ids, *held])
+            there = _there(target, [*ids, *held])
             for id in held:
                 suspects.pop(id, None)
                 undelivered |= {id: None} if id in there else {}
                 if compared is not None:
                     compared.discard(hash(id))
             for id, delivery in zip(ids, deliveries, strict=True):
+                if newest.get(id, -1) > delivery.version:
+                    continue
+                newest.pop(id, None)
                 if compared is not None:
                     (compared.add if id in expected and id in there else compared.discard)(hash(id))
                     compared = compared if len(compared) <= MOST_COUNTED else None
                 if not delivery.deleted and id in expected and id in there and there[id] != expected[id]:
-                    suspects[id] = None
+                    suspects[id], newest[id] = None, delivery.version
                 else:
                     suspects.pop(id, None)
                 if not delivery.deleted and id not in expected and id in there:
-                    undelivered[id] = None
+                    undelivered[id], newest[id] = None, delivery.version
                 else:
                     undelivered.pop(id, None)
         return TopicSuspects(list(suspects), list(undelivered), None if compared is None else len(compared))
@@ -93,20 +111,22 @@ class TopicRecords:
         deliveries, held = self._deliveries(self._newest(ids))
         expected = self._expected.records(deliveries)
         target.snapshot()
-        there = target.records(ids)
+        there = _there(target, ids)
         alive = {*held, *(_text(one.id) for one in deliveries if not one.deleted)}
         differing = [id for id in ids if id in expected and id in there and there[id] != expected[id]]
         return TopicSuspects(differing, [id for id in ids if id in alive - expected.keys() and id in there], None)
 
     def _newest(self, ids: Sequence[str]) -> list[Message]:
         wanted = {id.encode("utf-8", "surrogateescape") for id in ids}
-        kept: dict[bytes, Message] = {}
+        kept: dict[bytes, tuple[int, Message]] = {}
         for batch in self._batches():
             for message in batch:
-                key = bytes_of(message.key())
-                if key in wanted and message.value() is not None:
-                    kept[key] = message
-        return list(kept.values())
+                key, frame = bytes_of(message.key()), message.value()
+                if key in wanted and frame is not None:
+                    known = kept[key][0] if key in kept else -1
+                    if (version := _version(frame, known)) >= known:
+                        kept[key] = version, message
+        return [message for _, message in kept.values()]
 
     def _deliveries(self, messages: list[Message]) -> tuple[list[Delivery], list[str]]:
         """As the flow would deliver them, and the ids of those that it can't read, or that wait as incomplete."""
@@ -137,6 +157,23 @@ class TopicRecords:
         finally:
             with kafka_errors("closing a reader"):
                 reader.close()
+
+
+def _there(target: TargetChecksumReader, ids: Sequence[str]) -> dict[str, RecordTexts]:
+    """The target's records by the topic's ids, those too that its key column spells in another way."""
+    there = target.records(ids)
+    lacking = [id for id in ids if id not in there]
+    spelled = target.spelled(lacking) if lacking else {}
+    others = target.records(list(dict.fromkeys(spelled.values()))) if spelled else {}
+    return there | {id: others[other] for id, other in spelled.items() if other in others}
+
+
+def _version(frame: bytes, known: int) -> int:
+    """An event's version; `known` of one that can't be read, whose turn it is all the same."""
+    try:
+        return open_frame(frame).version
+    except Undecodable:
+        return known
 
 
 def _text(id: bytes) -> str:

@@ -14,6 +14,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
+from sorbus.control_characters import escaped
 
 if TYPE_CHECKING:
     from sorbus.ops.reconcile.by_checksums import Progress
@@ -158,8 +159,8 @@ def _in_words(one: StoredDifference) -> str:
     from sorbus.ops.reconcile.reasons import shown
 
     fields = f": {shown(one.fields)}" if one.fields else ""
-    why = f"\n    {one.why}" if one.why else ""
-    return f"  {one.kind:<9} {one.id}{fields}{why}"
+    why = f"\n    {escaped(one.why)}" if one.why else ""
+    return f"  {one.kind:<9} {escaped(one.id)}{fields}{why}"
 
 
 def _print_heal(run: Comparison, plan: HealPlan, would: Mapping[str, str], *, dry_run: bool, yes: bool) -> None:
@@ -167,10 +168,10 @@ def _print_heal(run: Comparison, plan: HealPlan, would: Mapping[str, str], *, dr
 
     owner, target = run.owner.name, run.flow.system.name
     for one, why in plan.left[:_SHOWN]:
-        typer.echo(f"  {one.id} stays: {why}")
+        typer.echo(escaped(f"  {one.id} stays: {why}"))
     if dry_run:
         for one in plan.records:
-            typer.echo(f"  {one.id}: would {in_words(one, owner, target, would.get(one.id, ''))}")
+            typer.echo(escaped(f"  {one.id}: would {in_words(one, owner, target, would.get(one.id, ''))}"))
     elif plan.needs_consent and not yes:
         typer.echo(
             f"Healing would change {len(plan.records) + plan.unkept:,} records, {plan.share:.1%} of the flow's; its"

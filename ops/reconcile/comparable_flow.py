@@ -151,6 +151,7 @@ class ComparableFlow:
         asked: RecordSides = sides
         if spelling.same:
             asked, ids = respelled(sides, ids, spelling.same)
+            yield Verdicts([], 0, [], respelled=spelling.same), []
         for verdicts in decide(asked, ids, barrier, progress, ignores_extra=ignores_extra):
             found = [spelling.explained(one) for one in verdicts.differences]
             yield verdicts, self._explained(target, found, published)

@@ -121,14 +121,18 @@ class DifferenceCounts(OpenDecisions):
 
 
 def difference_counts(company: Map, *, has_state: bool) -> FromState[DifferenceCounts]:
-    """How many records of each flow are known to differ, and which comparisons did not come."""
-    timings = dict(timings_of(company))
+    """How many records of each flow are known to differ, and which comparisons did not come.
+
+    Of a flow that the map has no more nothing is compared, so that nobody could ever settle it.
+    """
+    timings, flows = dict(timings_of(company)), {flow.id for flow in company.flows if flow.runs}
 
     def ask(state: State) -> DifferenceCounts:
         store = ReconcileStore(state)
         compared = store.compared() if timings else {}
         missed = {flow: _missed(timing, *compared.get(flow, (None, False))) for flow, timing in timings.items()}
-        return DifferenceCounts(store.open_counts(), store.last_runs(), missed)
+        differing = {(flow, kind): count for (flow, kind), count in store.open_counts().items() if flow in flows}
+        return DifferenceCounts(differing, store.last_runs(), missed)
 
     return FromState(company.topic_prefix, ask, DifferenceCounts(), "what differs from its owner", is_asked=has_state)
 
@@ -145,5 +149,8 @@ def timings_of(company: Map) -> Iterator[tuple[str, Timing]]:
 
 def _missed(timing: Timing, at: datetime | None, is_run: bool) -> Missed | None:
     """`at`: the last comparison, or when the flow first ran; nothing is due before that."""
-    due = timing.last_until(datetime.now(UTC) - LATEST)
-    return Missed(due, at if is_run else None) if due is not None and at is not None and at < due else None
+    now = datetime.now(UTC)
+    due = timing.last_until(now - LATEST)
+    if due is None or at is None or timing.has_run(at, due, now):
+        return None
+    return Missed(due, at if is_run else None)

@@ -66,7 +66,7 @@ def _why_left(flow: BoundFlow, one: StoredDifference) -> str:
         case "unreadable":
             return f"it can't be read there, so nothing is known of it: {one.why}"
         case "same_key":
-            return f"{one.why}: sent again, they would overwrite each other"
+            return f"{one.why}: sending it again changes nothing"
     return ""
 
 

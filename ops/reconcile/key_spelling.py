@@ -27,7 +27,7 @@ class KeySpelling(NamedTuple):
         other = self.clashing.get(found.id)
         if other is None:
             return found
-        why = f"the target's key column takes {found.id} and {other} for the same: it holds what was delivered last"
+        why = f"the target's key column takes {found.id} and {other} for the same: it can hold one of them"
         return found._replace(why=why, cause="same_key")
 
 

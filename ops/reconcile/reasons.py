@@ -38,10 +38,11 @@ class Reasons:
         self._names = target_names(flow.schema, flow.mapping)
         self._flow, self._owner, self._data_type, self._state = flow.flow.id, owner, data_type, state
         self._open: dict[str, tuple[str, Cause]] = {}
-        letters = LetterStore(state).page(LetterFilter(data_type=data_type), most=MOST_SHOWN)
+        store, filter = LetterStore(state), LetterFilter(data_type=data_type)
+        letters = store.page(filter, most=MOST_SHOWN)
         waits = waiting(state, flow=self._flow, most=MOST_SHOWN)
         self._note(letters, waits)
-        self._is_all = max(len(letters), len(waits)) < MOST_SHOWN
+        self._is_all = store.count(filter) <= len(letters) and len(waits) < MOST_SHOWN
 
     def explain(self, found: RecordDifference, *, is_foreign: bool = False) -> RecordDifference:
         """The difference with its reason, personal values masked. `is_foreign`: Sorbus never wrote it."""

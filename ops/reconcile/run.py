@@ -97,14 +97,8 @@ class Reconciliation:
             return sides.owner.among(sides.target, among)
         found = sides.owner.suspects(sides.target, self._progress)
         own = sum(one.cause == "foreign" for one in report.differences)
-        known = own + len(found.undelivered)
-        if found.compared is None:
-            report.not_compared.append("whether the topic holds every record: there are too many to count")
-        elif (lacking := (report.target_records or 0) - found.compared - known) > 0:
-            report.not_compared.append(
-                f"those fields of about {lacking:,} record{'s' * (lacking != 1)} of the target: no event in the topic"
-                " says what they are to be"
-            )
+        if why := found.uncounted(report.target_records or 0, own):
+            report.not_compared.append(why)
         return found
 
     def _changed(self, report: ReconcileReport) -> list[str]:

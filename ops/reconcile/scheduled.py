@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from sorbus.backoff import Backoff
 from sorbus.errors import ExitCode, SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.by_delivery import reconciliation
@@ -18,6 +19,7 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 
 _log = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = 60.0, timedelta(hours=1)
 
 
 class ScheduledReconciliations:
@@ -29,6 +31,8 @@ class ScheduledReconciliations:
         self._timings = dict(timings_of(loaded.map))
         self._thread: threading.Thread | None = None
         self._tried: dict[str, datetime] = {}
+        self._failing: dict[str, tuple[Backoff, datetime]] = {}
+        """Flows whose last comparison failed, and when it is tried again: it may take an hour until it fails."""
 
     def look(self) -> None:
         """Starts what is due, unless a reconciliation is running."""
@@ -45,8 +49,11 @@ class ScheduledReconciliations:
             self._thread.join(seconds)
 
     def _is_due(self, name: str) -> bool:
-        due = self._timings[name].last_until(self._clock())
-        return due is not None and self._tried.get(name, datetime.min.replace(tzinfo=UTC)) < due
+        timing, now, tried = self._timings[name], self._clock(), self._tried.get(name)
+        if name in self._failing and timedelta(0) < self._failing[name][1] - now <= _LONGEST_PAUSE:
+            return False
+        due = timing.last_until(now)
+        return due is not None and (tried is None or not timing.has_run(tried, due, now))
 
     def _run(self, flows: list[str]) -> None:
         for name in flows:
@@ -54,14 +61,24 @@ class ScheduledReconciliations:
             due = self._timings[name].last_until(now)
             assert due is not None
             try:
-                if self._reconcile(name, due):
+                if self._reconcile(name, due, now):
                     self._tried[name] = now
+                self._failing.pop(name, None)
             except SorbusError as error:
                 _log.warning("a scheduled reconciliation failed", extra={"flow": name, "reason": str(error)})
                 if error.exit_code != ExitCode.UNREACHABLE:
                     self._tried[name] = now  # the same again would fail again: the next scheduled time tries anew
+                else:
+                    self._pause(name)
+            except Exception:  # noqa: BLE001  # the other flows are compared all the same
+                _log.exception("a scheduled reconciliation failed", extra={"flow": name})
+                self._tried[name] = now
 
-    def _reconcile(self, name: str, due: datetime) -> bool:
+    def _pause(self, name: str) -> None:
+        backoff, _ = self._failing.get(name) or (Backoff(_FIRST_PAUSE, _LONGEST_PAUSE.total_seconds()), None)
+        self._failing[name] = backoff, self._clock() + timedelta(seconds=backoff.next())
+
+    def _reconcile(self, name: str, due: datetime, now: datetime) -> bool:
         """Compares a flow, and heals it where the map says so; whether it is done, by this process or by another."""
         state = State.of(self._loaded.map.topic_prefix)
         with state.lock(f"reconcile {name}") as is_ours:
@@ -69,7 +86,7 @@ class ScheduledReconciliations:
                 return False
             store = ReconcileStore(state)
             last = next(iter(store.runs(name, whole=True, most=1)), None)
-            if last is None or last.started_at < due:
+            if last is None or not self._timings[name].has_run(last.started_at, due, now):
                 self._compare(name, state, store)
         return True
 

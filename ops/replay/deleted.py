@@ -48,14 +48,17 @@ def lost_deletions(
     keeps = flow.flow.deletes == "soft" and flow.system.system.kind in _TABLES and not selection.where
     if not keeps or not isinstance(target, SupportsLookup):
         return []
-    book = SchemaResolver(settings, Names(flow.system.topic_prefix), [flow.schema])
+    names = Names(flow.system.topic_prefix)
+    book = SchemaResolver(settings, names, [flow.schema])
     newest: dict[bytes, Delivery] = {}
     for taken in _batches(flow, book, settings):
         for one in taken:
             if one.id not in newest or newest[one.id].version <= one.version:
                 newest[one.id] = one if one.deleted else one._replace(data=b"")
     ids = selection.ids
-    erased = ErasedRecords(State.of(flow.system.topic_prefix) if has_state(settings) else None, flow.flow.data_type)
+    erased = ErasedRecords(
+        State.of(flow.system.topic_prefix) if has_state(settings) else None, settings, names, flow.flow.data_type
+    )
     erased.read()
     deletes = {
         id: one

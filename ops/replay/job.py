@@ -25,6 +25,15 @@ _ANEW = (
     b"update replay set request = %s, offsets = '{}', events = 0, total = 0, applied = 0, refused = 0, waiting = 0"
     b" where number = %s"
 )
+_WHOLE = (
+    b"jsonb_build_object('whole', request ->> 'ids' is null and coalesce(request ->> 'where', '') = ''"
+    b" and coalesce(request ->> 'cause', '') = '' and request ->> 'since' is null and request ->> 'until' is null"
+    b" and coalesce(request -> 'offsets', '{}') = '{}')"
+)
+_WHOLE_SINCE = (
+    b"select exists (select from replay where flow = %s and started_at >= to_timestamp(%s)"
+    b" and state = 'finished' and request ->> 'whole' = 'true')"
+)
 BASIS = "basis"
 """Of a request: a hash of the topic and of what the map says of the flow. What was done for another is void."""
 
@@ -90,8 +99,8 @@ class ReplayJob:
         """Notes how it ended: finished, stopped (it can be resumed), or failed."""
         self._state.run(
             b"update replay set state = %s, seen_at = now(), finished_at = case when %s then now() end,"
-            # What names records is needed for resuming alone.
-            b" request = case when %s then request - 'ids' - 'where' else request end"
+            # What names records is needed for resuming alone; that there was nothing such, for `whole_since`.
+            b" request = case when %s then (request - 'ids' - 'where') || " + _WHOLE + b" else request end"
             b" where number = %s and holder = %s and state = 'running'",
             (state, state == "finished", state == "finished", self.stored.number, self._holder),
         )
@@ -135,6 +144,10 @@ class ReplayJobs:
                     job.end("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
                 raise
             job.end("finished")
+
+    def whole_since(self, flow: str, at: float) -> bool:
+        """Whether all records of the flow were replayed since then (seconds since 1970)."""
+        return self._state.run(_WHOLE_SINCE, (flow, at)) == [(True,)]
 
     @contextmanager
     def nobody_runs(self, flow: str) -> Iterator[bool]:

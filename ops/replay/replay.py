@@ -7,18 +7,22 @@ table), an older one is not.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_END, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
+from sorbus import abilities
+from sorbus.abilities import KeepsProgress
 from sorbus.bus.kafka import bytes_of, kafka_errors, offset_of, partition_of, read_to_end, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, Delivery
 from sorbus.drift.watch import has_state
 from sorbus.erased import ErasedRecords
+from sorbus.errors import AuthError
 from sorbus.ops.replay.job import ReplayCounts, ReplayJob
 from sorbus.ops.replay.selection import Chosen, Selection, choose, start_of
 from sorbus.ops.replay.topic_delivery import BATCH, Progress, Rejects, TopicDelivery
@@ -26,6 +30,9 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 
 _SAVE_EVERY = 1.0
+_OF_ONE = 2**40
+"""What a target notes of a replay is an offset, plus this for each replay before: of a later one it is higher."""
+_log = logging.getLogger(__name__)
 
 
 class Replay:
@@ -54,7 +61,7 @@ class Replay:
         self._saved_at = 0.0
         self._met: set[bytes] = set()
         state = State.of(flow.system.topic_prefix) if has_state(settings) else None
-        self._erased = ErasedRecords(state, flow.flow.data_type)
+        self._erased = ErasedRecords(state, settings, names, flow.flow.data_type)
 
     @property
     def unknown(self) -> list[bytes]:
@@ -90,7 +97,7 @@ class Replay:
         if self._selection.where or self._selection.until or getattr(target, "compares", False):
             self.choose()
         if job is not None and job.stored.offsets:
-            self._resume(begin, job)
+            self._resume(begin, job, target)
         self.counts = self.counts._replace(total=self.counts.events + expected(self.reader, begin))
         delivery.bring_back(first)
         self._read(begin, delivery)
@@ -112,10 +119,16 @@ class Replay:
         if self._delivery is not None:
             self._delivery.target.close()
 
-    def _resume(self, begin: list[TopicPartition], job: ReplayJob) -> None:
+    def _resume(self, begin: list[TopicPartition], job: ReplayJob, target: Consumer) -> None:
+        """Where it stopped; or where the target says that it was, if that was put back to before."""
         self.counts = job.stored.counts
+        reached = {int(number): offset for number, offset in job.stored.offsets.items()}
+        if isinstance(target, KeepsProgress):
+            noted = {number: divmod(at.offset, _OF_ONE) for number, at in target.progress(self._noted_as).items()}
+            has = {number: offset for number, (job_number, offset) in noted.items() if job_number == job.stored.number}
+            reached = {number: min(offset, has[number]) for number, offset in reached.items() if number in has}
         for part in begin:
-            part.offset = job.stored.offsets.get(str(part.partition), part.offset)
+            part.offset = reached.get(part.partition, part.offset)
             if part.offset >= 0:
                 self.offsets[part.partition] = part.offset
 
@@ -162,8 +175,21 @@ class Replay:
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
-        if self._job is not None:
-            self._job.save(self.offsets, self.counts)
+        if self._job is None:
+            return
+        target: object = self._delivery.target if self._delivery is not None else None
+        if isinstance(target, KeepsProgress) and self.offsets:
+            first, now = self._job.stored.number * _OF_ONE, time.time()
+            noted = {number: abilities.Progress(first + offset, now) for number, offset in self.offsets.items()}
+            try:
+                target.note_progress(self._noted_as, noted)
+            except AuthError as error:  # it begins again where it is resumed
+                _log.debug("the target notes nothing of the replay: %s", error)
+        self._job.save(self.offsets, self.counts)
+
+    @property
+    def _noted_as(self) -> str:
+        return f"{self._topic} replay"
 
 
 def expected(reader: KafkaConsumer, partitions: list[TopicPartition]) -> int:

@@ -16,6 +16,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.errors import PermanentError, TransientError, UsageError
 from sorbus.mapping.condition import compile_condition
+from sorbus.mapping.default import Defaults
 from sorbus.mapping.rule import Rule, RuleError
 
 _BATCH = 5000
@@ -137,7 +138,7 @@ def choose(
     rule = condition_of(flow, selection.where)
     chosen = Chosen()
     deleted: set[bytes] = set()
-    defaults = {one.name: one.default for one in flow.schema.fields if one.has_default}
+    defaults = Defaults(flow.schema.fields)
     for events, batch in _batches(reader, partitions, selection.ids):
         taken = decode_batch(batch, book)
         for one, message in zip(taken.deliveries, taken.messages, strict=True):
@@ -178,11 +179,11 @@ def _is_before(message: Message, until: datetime | None) -> bool:
     return until is None or message.timestamp()[1] <= until.timestamp() * 1000
 
 
-def _fits(rule: Rule, one: Delivery, defaults: Mapping[str, object]) -> bool:
+def _fits(rule: Rule, one: Delivery, defaults: Defaults) -> bool:
     if one.deleted:
         return False  # it has no fields any more
     record, _ = read_record(one.schema, one.data, one.at)
-    return rule(None, {**defaults, "id": one.id.decode(errors="replace"), **record}) is True
+    return rule(None, defaults.fill(record, id=one.id.decode(errors="replace"))) is True
 
 
 def _batches(

@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import Message, Producer
 
+from sorbus.abilities import KeepsProgress
 from sorbus.bus.deserialize import DecodedBatch, decode_batch, replayed
 from sorbus.bus.kafka import bytes_of, idempotent_producer
+from sorbus.bus.late_copies import LateCopies
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
@@ -51,11 +53,13 @@ class Rejects(Protocol):
 class FlowRejects:
     """As the flow's consumer does it: dead letters on the topic, waiting records in Sorbus's database."""
 
-    def __init__(self, flow: BoundFlow, privacy: Privacy, settings: Settings) -> None:
+    def __init__(self, flow: BoundFlow, privacy: Privacy, settings: Settings, *, keeps_progress: bool) -> None:
+        """`keeps_progress`: what lands is copied where a dead letter said that it was missing; see `LateCopies`."""
         names = Names(flow.system.topic_prefix)
         self._privacy, self._requeue = privacy, names.requeue(flow.flow.id)
         self._make_producer = partial(idempotent_producer, settings, f"replay-{flow.flow.id}")
         self._letters = Letters(lambda: self._producer, names, flow, privacy)
+        self._copies = LateCopies(flow.flow.id, self._requeue, lambda: self._producer) if keeps_progress else None
         self._letters.recall(settings)
         self._room: WaitingStore | None = None
         if has_state(settings) or flow.flow.on_incomplete != "pass":
@@ -84,8 +88,10 @@ class FlowRejects:
             )
         for message, error in dead:
             self._letters.write(replayed(message), error)
-        bad = {id(message) for message, _ in dead}
-        self._letters.supersede(message for message in taken.messages if id(message) not in bad)
+        bad, late = {id(message) for message, _ in dead}, {id(message) for message, _ in waits}
+        closing = self._letters.supersede(message for message in taken.messages if id(message) not in bad)
+        if self._copies is not None:
+            self._copies.write([message for message in closing if id(message) not in late])
         self._letters.flush()
         if refused:
             send(self._producer, [Single(self._requeue, FILED.encode(), None, [(FILED, b"1")])], "telling the flow")
@@ -111,7 +117,8 @@ class TopicDelivery:
         self.target, self.book = target, book
         resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
         self._privacy = flow_privacy(flow, self.book.schema, resources)
-        self._rejects = rejects or FlowRejects(flow, self._privacy, settings)
+        keeps_progress = isinstance(target, KeepsProgress)
+        self._rejects = rejects or FlowRejects(flow, self._privacy, settings, keeps_progress=keeps_progress)
         self._keeps_deleted = flow.flow.deletes == "soft"
         self.most = min(BATCH, getattr(target, "batch", BATCH))
 

@@ -219,8 +219,9 @@ def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:
 def _warn(ctx: typer.Context) -> list[str]:
     """Shows which records can't pass as map and systems are, and gives it back."""
     from sorbus.ops.runtime.planning import warnings
+    from sorbus.settings import Settings
 
-    found = warnings(Context.of(ctx).load_sound())
+    found = warnings(Context.of(ctx).load_sound(), Settings())
     for warning in found:
         typer.echo(f"warning: {warning}", err=True)
     return found

@@ -54,16 +54,17 @@ def _plan_subject(
     steps = [] if is_set else [_set_level(registry, subject, level)]
     if not registry.knows(subject, wanted):
         number, text = latest
-        # The registry judges by the level it has now: for another one we do.
-        fits = registry.is_compatible(subject, wanted) if is_set else not _misfits(registry, subject, schema, rule)
+        # The registry judges by the level that it has now, and takes no notice of logical types: a decimal's scale.
+        judged = [text] if is_set else [each.schema for each in registry.versions(subject)]
+        fits = not _misfits(judged, subject, schema, rule) and (not is_set or registry.is_compatible(subject, wanted))
         if not fits:
             raise SchemaError(_incompatible(subject, number, text, schema, level))
         steps.append(_register(registry, subject, wanted, f"register a version after {number}; compatible"))
     return steps
 
 
-def _misfits(registry: Registry, subject: str, schema: RecordSchema, rule: Compatibility) -> bool:
-    found = [parse_schema(each.schema, where=subject) for each in registry.versions(subject)]
+def _misfits(registered: Sequence[str], subject: str, schema: RecordSchema, rule: Compatibility) -> bool:
+    found = [parse_schema(text, where=subject) for text in registered]
     return any(not change.fits(rule) for each in found for change in changes_between(record_inside(each), schema))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -15,6 +14,7 @@ from sorbus.errors import ExitCode
 from sorbus.ops.runtime.child import ChildProcess, ChildProgram
 from sorbus.ops.runtime.launch import Launch, spawn
 from sorbus.ops.runtime.output import Output
+from sorbus.ops.runtime.run_folder import RunFolder
 from sorbus.telemetry.options import LOOPBACK
 from sorbus.telemetry.stop import Stop
 
@@ -22,9 +22,11 @@ GRACE = 10.0
 """Seconds a process has to stop by itself."""
 
 _ANSWER_WITHIN, _LONGEST_ANSWER = 1.0, 16_384
-_TICK = 0.2
+_TICK, _SOON = 0.2, 0.02
 _STARTING_AT_MOST = 15.0
 _ASK_EVERY, _STUCK_ANSWERS = 10.0, 3
+_ANSWERS_AFTER = 60.0
+"""Seconds after its start: one that doesn't answer by then is stuck, as one that no longer answers."""
 
 
 class Supervisor:
@@ -46,16 +48,20 @@ class Supervisor:
     ) -> None:
         self._launch = launch
         self.children = [ChildProcess(program, launch) for program in programs]
-        self._output, self._folder, self._base_port, self._env = output, folder, base_port, dict(env or {})
+        self._output, self._folder = output, RunFolder(folder)
+        self._base_port, self._env = base_port, dict(env or {})
         self._selector = selectors.DefaultSelector()
         self._at_once = max(1, os.cpu_count() or 1)
         self._asked_at = time.monotonic()
         self._stuck: dict[str, int] = {}
 
     def run(self, stop: Stop) -> ExitCode:
-        """Returns once all have stopped: REFUSED if one was given up on, else FINE."""
+        """Returns once all have stopped: REFUSED if one was given up on, else FINE.
+
+        UsageError if another supervisor has the folder, or it can't be written to.
+        """
+        self._folder.claim()
         self._selector.register(stop, selectors.EVENT_READ)
-        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             while not stop.is_set():
                 self._start_due()
@@ -68,6 +74,7 @@ class Supervisor:
         finally:
             self._selector.unregister(stop)
             self._stop_all()
+            self._folder.release()
         return ExitCode.REFUSED if any(child.state == "given up" for child in self.children) else ExitCode.FINE
 
     def _start_due(self) -> None:
@@ -92,7 +99,8 @@ class Supervisor:
         return port
 
     def _copy_output(self, wait: float) -> None:
-        for key, _ in self._selector.select(wait):
+        self._output.flush()
+        for key, _ in self._selector.select(min(wait, _SOON) if self._output.has_waiting else wait):
             child = key.data
             if isinstance(child, ChildProcess) and not self._output.copy(key.fd, child.name):
                 self._selector.unregister(key.fd)
@@ -130,8 +138,11 @@ class Supervisor:
         if time.monotonic() - self._asked_at < _ASK_EVERY:
             return
         self._asked_at = time.monotonic()
+        if self._folder.is_behind:
+            self._write_files()
         for child in self.children:
-            if child.state != "running" or not (reason := _complaint(child.port)):
+            should_answer = child.state == "running" or (child.state == "starting" and child.uptime() > _ANSWERS_AFTER)
+            if not should_answer or not (reason := _complaint(child.port)):
                 self._stuck.pop(child.name, None)
                 continue
             self._stuck[child.name] = self._stuck.get(child.name, 0) + 1
@@ -155,24 +166,12 @@ class Supervisor:
         for child in self.children:
             self._drain(child)
             child.reap()
+        self._output.finish()
         self._selector.close()
         self._write_files()
 
     def _write_files(self) -> None:
-        targets = [
-            {"targets": [f"{LOOPBACK}:{child.port}"], "labels": {"process": child.name}}
-            for child in self.children
-            if child.port
-        ]
-        processes = [
-            {"name": name, "state": child.state, "pid": child.pid, "port": child.port, "restarts": child.restarts}
-            for child in self.children
-            for name in child.program.names
-        ]
-        for name, content in (("prometheus.json", targets), ("processes.json", processes)):
-            new = self._folder / f".{name}.new"
-            new.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-            new.replace(self._folder / name)
+        self._folder.write(self.children)
 
 
 def _is_free(port: int) -> bool:

@@ -23,7 +23,7 @@ from sorbus.bus.inbox import with_inbox
 from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.bus.topic_facts import partition_counts
-from sorbus.bus.topic_settings import COMPACTED, DAY, Overrides, overridden
+from sorbus.bus.topic_settings import COMPACTED, DAY, Overrides, overridden, settings_of
 from sorbus.connector import Step
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import Flow, Map
@@ -140,7 +140,7 @@ def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:
     """What has to change in Kafka. AuthError, TransientError."""
     found = partition_counts(admin, [topic.name for topic in wanted])
     there = [topic for topic in wanted if topic.name in found]
-    configs = _configs(admin, [topic.name for topic in there])
+    configs = settings_of(admin, [topic.name for topic in there])
     new = _NewTopics(admin, [topic for topic in wanted if topic.name not in found])
     steps = []
     for topic in wanted:
@@ -200,7 +200,8 @@ def _partitions(admin: AdminClient, topic: Topic, have: int) -> Step | None:
             "kafka",
             what,
             f"{size}; with more partitions new events of a record would land beside its old ones, and the old stay for"
-            " ever: keep the number, or give the map a new topic_prefix, `sorbus apply`, and let it snapshot again",
+            " ever: keep the number, or give the map a new topic_prefix, `sorbus apply`, and let it snapshot again"
+            " (links of applications are kept by prefix: `sorbus crosswalk export` before, `import` after that)",
         )
 
     def add() -> None:
@@ -226,17 +227,6 @@ def _config(admin: AdminClient, topic: Topic, have: Mapping[str, str]) -> Step |
 
     said = ", ".join(f"{name}: {have.get(name, 'unset')} -> {value}" for name, value in changed.items())
     return Step("kafka", f"topic {topic.name}", said, alter)
-
-
-def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    if not names:
-        return {}
-    with kafka_errors("reading the topics' settings"):
-        asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name) for name in names])
-        return {
-            str(resource.name): {name: str(entry.value) for name, entry in future.result(_TIMEOUT).items()}
-            for resource, future in asked.items()
-        }
 
 
 def _done(futures: Iterable[object], doing: str) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.show_personal import ShowPersonal
+from sorbus.control_characters import escaped_markup as escape
 from sorbus.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -70,15 +71,15 @@ def trace(
 
 def _print(found: Trace) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
     state = "deleted, or never published" if found.record is None else f"version {found.version}"
+    state = "what was published of it isn't known" if found.is_unread else state
     console.print(f"[bold]{escape(found.data_type)} {escape(found.id)}[/] of {escape(found.owner)}: {state}")
     for name, value in (found.record or {}).items():
         if value not in (None, "", [], {}):
             console.print(f"  {escape(name)}: {escape(_text(value))}")
-    if not found.is_known:
+    if not found.is_known and not found.is_unread:
         console.print("Nothing is known of it: see the id at its owner.")
     for one in found.moments:
         when, still = f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}", " [bold](open)[/]" if one.is_open else ""

@@ -49,3 +49,5 @@ class IndexKeeper:
                     KeyIndex(self._settings, self._state, topic).extend(pace=_PACE)
                 except SorbusError as error:
                     _log.info("the index of %s is not up to date: %s", topic, error)
+                except Exception:  # noqa: BLE001 - what one topic holds keeps no other from its index
+                    _log.exception("the index of %s is not up to date", topic)

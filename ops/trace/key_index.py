@@ -176,7 +176,7 @@ class KeyIndex:
                 if patience <= 0:
                     raise TransientError(f"reading {self._topic}: Kafka sent nothing for a while")
                 continue
-            through = max(through, offset_of(messages[-1]))
+            patience, through = _PATIENCE, max(through, offset_of(messages[-1]))
             failures = [failure for message in messages if (failure := message.error()) is not None]
             for failure in failures:
                 if failure.code() != KafkaError._PARTITION_EOF:

@@ -23,8 +23,11 @@ class OwnerState(NamedTuple):
     why: str = ""
 
 
-def owner_state(loaded: LoadedMap, data_type: str, id: str, published: EventHistory) -> OwnerState:
-    """Asks the owner; changes nothing. Raises nothing: what fails is `unknown`, with the error."""
+def owner_state(loaded: LoadedMap, data_type: str, id: str, published: EventHistory, *, unread: str = "") -> OwnerState:
+    """Asks the owner; changes nothing. Raises nothing: what fails is `unknown`, with the error.
+
+    `unread`: why not all that was published could be read.
+    """
     system = loaded.map.owner_of(data_type)
     try:
         source = next((one for one in loaded.sources(system) if one.name == data_type), None)
@@ -38,6 +41,11 @@ def owner_state(loaded: LoadedMap, data_type: str, id: str, published: EventHist
         return OwnerState(system, "not canonical", why=f"{field}{error.reason}")  # values may be personal
     except SorbusError as error:
         return OwnerState(system, "unknown", why=str(error))
+    if unread and published.version is None:
+        has = "no such record" if now is None else "such a record"
+        return OwnerState(
+            system, "unknown", why=f"it has {has}, and what Sorbus published of it isn't known ({unread})"
+        )
     return _compared(system, now, published)
 
 

@@ -47,6 +47,8 @@ class Trace:
     """What its owner has now; None where it wasn't asked."""
     summary: Sequence[str] = ()
     """What each system shows, since when, why it differs and who can fix it: a sentence or two each."""
+    is_unread: bool = False
+    """Whether nothing is known of what was published, since the topic can't be read."""
 
     @property
     def needs_someone(self) -> bool:
@@ -81,10 +83,11 @@ def trace_record(
         asked_past = others.submit(read_history, record, state, kinds)
         asked_processes = others.submit(_process_problems, loaded, settings) if asks_targets else None
         told, delivery, problems = _events(record, state, patience, progress)
+        is_unread = bool(problems) and told.version is None
         targets, owner, summary = [], None, []
         if asks_targets:
             targets = target_states(loaded, data_type, delivery, show_personal=show_personal)
-            owner = owner_state(loaded, data_type, id, told)
+            owner = owner_state(loaded, data_type, id, told, unread="; ".join(problems))
         past = asked_past.result()
     moments = sorted([*told.moments, *past.moments], key=lambda one: one.at)
     if owner is not None and asked_processes is not None:
@@ -105,6 +108,7 @@ def trace_record(
         bool(told.moments) or past.is_known,
         owner,
         summary,
+        is_unread,
     )
 
 

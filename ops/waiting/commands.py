@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.control_characters import escaped
 
 app = typer.Typer(name="waiting", help="Records that can't be delivered yet: what each waits for, and who can help.")
 
@@ -55,7 +56,7 @@ def list_(
         until = f", until {one.until.astimezone():%Y-%m-%d %H:%M}" if one.until else ""
         what = f"{one.data_type} {one.id}"
         told = one.message if one.message.startswith(f"{what} ") else f"{what} waits: {one.message}"
-        typer.echo(f"{told} ({one.flow}, since {one.since.astimezone():%Y-%m-%d %H:%M}{until})")
+        typer.echo(f"{escaped(told)} ({one.flow}, since {one.since.astimezone():%Y-%m-%d %H:%M}{until})")
     if len(found) == most:
         typer.echo(f"... the first {most}; see more with --most", err=True)
 

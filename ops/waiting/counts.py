@@ -19,9 +19,13 @@ WHYS = ("reference", "incomplete")
 
 @dataclass(frozen=True, slots=True)
 class WaitingCounts(OpenDecisions):
-    """(Flow, why: reference or incomplete) -> records that can't be delivered yet."""
+    """(Flow, why: reference or incomplete) -> records that can't be delivered yet, and since when the first can't.
+
+    `since` in seconds since 1970.
+    """
 
     records: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    since: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def needs_person(self) -> int:
         return sum(count for (_, why), count in self.records.items() if why == "incomplete")
@@ -54,6 +58,17 @@ class WaitingCounts(OpenDecisions):
                 if name == flow.flow
             ],
         )
+        yield Gauge(
+            "sorbus_records_waiting_oldest_seconds",
+            "How long the first of them has waited; 0 where none waits.",
+            (*FLOW_LABELS, "why"),
+            [
+                ((*flow.labels, why), max(0.0, at - self.since.get((name, why), at)))
+                for flow in flows
+                for name, why in self.records
+                if name == flow.flow
+            ],
+        )
 
     def _count(self, flow: str | None) -> int:
         return sum(count for (of, _), count in self.records.items() if flow in (None, of))
@@ -65,6 +80,11 @@ def waiting_counts(company: Map, *, has_state: bool) -> FromState[WaitingCounts]
 
     def ask(state: State) -> WaitingCounts:
         found = counts(state)
-        return WaitingCounts({(flow, why): found.get((flow, why), 0) for flow in flows for why in WHYS})
+        records = dict.fromkeys(((flow, why) for flow in flows for why in WHYS), 0)
+        there = {of: deferred for of, deferred in found.items() if of in records}
+        return WaitingCounts(
+            records | {of: deferred.records for of, deferred in there.items()},
+            {of: deferred.since.timestamp() for of, deferred in there.items()},
+        )
 
     return FromState(company.topic_prefix, ask, WaitingCounts(), "which records wait", is_asked=has_state)

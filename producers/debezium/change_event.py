@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from sorbus.calendar_limits import EPOCH
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json
-from sorbus.http_api.values import InvalidValue, load_json
+from sorbus.http_api.invalid_value import InvalidValue
+from sorbus.http_api.values import load_json
 from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.text import as_text
 from sorbus.producers.debezium.connect_values import UNAVAILABLE, Schema, named_value, value_of

@@ -10,7 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import md5
@@ -37,6 +37,8 @@ _ZONED = _DEBEZIUM + "ZonedTimestamp"
 _FINER = re.compile(r"\.\d{6}\d*[1-9]")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _DAY_ZERO = date(1970, 1, 1)
+_DAY = 86_400_000_000
+"""Microseconds."""
 
 
 class Unavailable:
@@ -79,7 +81,7 @@ def named_value(raw: Json, name: str, scale: int | None) -> object:
     if name in _MOMENTS:
         return (EPOCH + timedelta(microseconds=_micros(raw, _MOMENTS[name]))).replace(tzinfo=None)
     if name in _TIMES:
-        return (datetime.min + timedelta(microseconds=_micros(raw, _TIMES[name]))).time()
+        return _time_of_day(_micros(raw, _TIMES[name]))
     if name == _ZONED and isinstance(raw, str):
         if _FINER.search(raw):
             raise ValueError(f"{shown(raw)} is finer than a microsecond")
@@ -134,6 +136,13 @@ def _micros(raw: Json, unit: int) -> int:
     if nanos % 1000:
         raise ValueError(f"{raw} nanoseconds is finer than a microsecond")
     return nanos // 1000
+
+
+def _time_of_day(micros: int) -> time:
+    """MySQL's TIME has up to 838 hours, PostgreSQL's a 24th: a time of day would lose its days."""
+    if not 0 <= micros < _DAY:
+        raise ValueError(f"{micros} microseconds after midnight is no time of day")
+    return (datetime.min + timedelta(microseconds=micros)).time()
 
 
 def _whole(raw: Json) -> int:

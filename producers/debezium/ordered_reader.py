@@ -7,8 +7,10 @@ message's key, and an emptied table is told in one of them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
+
+from pydantic import JsonValue
 
 from sorbus.bus.topic_reader import Offsets, TopicMessage, TopicReader
 
@@ -47,6 +49,10 @@ class OrderedReader:
                 elif fill < 0.5 and place in self._paused:
                     self._reader.resume(*place)
                     self._paused.remove(place)
+
+    def last_read(self, topic: str, offsets: Sequence[int]) -> list[JsonValue]:
+        """As `TopicReader.last_read`."""
+        return self._reader.last_read(topic, offsets)
 
     def close(self) -> None:
         """Leaves the cluster."""

@@ -26,11 +26,12 @@ from sorbus.connector import (
     Step,
 )
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import LostPosition, TransientError, Unfinished
+from sorbus.errors import TransientError, Unfinished
 from sorbus.producers.debezium.discovery import discover_topics
 from sorbus.producers.debezium.formats import Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.debezium.ordered_reader import OrderedReader
+from sorbus.producers.debezium.other_reading import former_key, is_read_otherwise, lose, lost
 from sorbus.producers.debezium.read_again import Emptied, Newest, read_again
 from sorbus.producers.debezium.row_keys import RowKeys, digest
 from sorbus.producers.debezium.topic_stream import Outcome, TopicStream
@@ -89,7 +90,9 @@ class DebeziumProducer:
         """Topics that have left the map, as they were read: what comes back goes on there, or has lost its position."""
         self._again_all = False
         """Whether all records of that data type are read again."""
-        self._count = 0
+        self._former: dict[str, list[str]] = {}
+        """Data type -> by which key it was published, where what has such an id is still to be deleted."""
+        self._count = self._floor = 0
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
@@ -123,6 +126,7 @@ class DebeziumProducer:
         owed = cast("list[str]", stored.get("owed") or [])  # a resnapshot was under way
         self._owed |= {stream.name: None for topic in owed for stream in self._streams.get(topic, ())}
         kept = self._cluster.deletes_kept(list(self._streams))
+        cut = self._cluster.cut_off(facts, topics)
         for topic, found in facts.items():
             self._ids[topic], self._begins[topic] = found.id, list(found.begins)
             self._offsets[topic], self._read_at[topic] = list(found.begins), [time.time()] * len(found.begins)
@@ -138,8 +142,9 @@ class DebeziumProducer:
                 continue
             before = cast("list[int]", topics[topic]["offsets"])
             read_at = cast("list[float]", topics[topic].get("read_at") or [0.0] * len(before))
-            if why := why_lost(topic, str(topics[topic].get("id")), before, read_at, found, kept.get(topic)):
-                self._lose(why)
+            why = why_lost(topic, str(topics[topic].get("id")), before, read_at, found, kept.get(topic))
+            if why := why or cut.get(topic, ""):
+                lose(self._system, why)
                 continue
             self._offsets[topic][: len(before)], self._read_at[topic][: len(before)] = before, read_at
             self._restore(topic, topics[topic])
@@ -148,7 +153,7 @@ class DebeziumProducer:
             for topic, streams in self._streams.items()
         }
         self._checked_at = self._stamped_at = time.monotonic()
-        reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets, lost)
+        reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets, lost, stored=topics)
         self._reader = OrderedReader(reader, self._offsets)
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
@@ -284,6 +289,7 @@ class DebeziumProducer:
         if self._again is None:
             name, ids = self._owed.popitem()
             self._again_all = ids is None
+            self._floor = self._last = self._next_version()
             wanted = None if ids is None else frozenset(ids)
             stream = next(one for one in self._all() if one.name == name)
             begins, until = self._begins[stream.options.topic], self._reached[stream.options.topic][name]
@@ -292,6 +298,7 @@ class DebeziumProducer:
         until_time = time.monotonic() + _SLICE
         changes: list[Change] = []
         rejects: list[RejectedRecord] = []
+        sweeps: list[StaleRecordDeletion] = []
         for newest in messages:
             if newest is not None:
                 found, _, _, gone = newest.only(stream.outcome(newest.message, self._next_version(), self._formats))
@@ -307,12 +314,15 @@ class DebeziumProducer:
                 break
         else:
             self._again = None
-        if not changes and not rejects:
+            if self._again_all and self._former.pop(stream.name, None) is not None:
+                now = time.time_ns() // 1000
+                sweeps.append(StaleRecordDeletion(stream.name, self._floor, now, spares_rejected=True))
+        if not changes and not rejects and not sweeps:
             if self._again is None:
                 return None
             raise Unfinished(f"{self._system.name}: {stream.options.topic} is being read again", retry_after=0.0)
         copied = (stream.name, len(changes), len(changes)) if changes else None
-        return Batch(changes, rejects, (), self._position(), self._again is None and not self._owed, copied)
+        return Batch(changes, rejects, sweeps, self._position(), self._again is None and not self._owed, copied)
 
     def _next_version(self) -> int:
         return max(self._last + 1, time.time_ns() // 1000)
@@ -323,10 +333,13 @@ class DebeziumProducer:
                 "id": self._ids[topic],
                 "offsets": list(offsets),
                 "read_at": list(self._read_at[topic]),
+                "read": self._reader.last_read(topic, offsets) if self._reader else None,
                 "deleted": list(self._deleted[self._streams[topic][-1].name]),
                 "happened": list(self._happened[topic]),
                 "emptied": list(self._emptied[topic]) if topic in self._emptied else None,
                 "once": {stream.name: dict(stream.once) for stream in self._streams[topic] if stream.once},
+                "meaning": {stream.name: stream.meaning for stream in self._streams[topic]},
+                "keys": {one.name: self._former.get(one.name, [*one.options.key]) for one in self._streams[topic]},
             }
             for topic, offsets in self._offsets.items()
         }
@@ -337,12 +350,17 @@ class DebeziumProducer:
         return cast("Position", {"version": self._last, "topics": topics, "owed": sorted(owed)})
 
     def _restore(self, topic: str, stored: Mapping[str, object]) -> None:
-        """What else the position keeps of a topic; older ones lack it."""
+        """What else the position keeps of a topic; older ones lack it. LostPosition where a key is another."""
         once = cast("dict[str, dict[str, int]]", stored.get("once") or {})
         deleted = cast("list[str]", stored.get("deleted") or [])
         for stream in self._streams[topic]:
             stream.remember(once.get(stream.name, {}))
             self._deleted[stream.name][: len(deleted)] = deleted
+            former = former_key(stream, stored, reads_again=self._system.system.on_lost_slot == "resnapshot")
+            self._former |= {stream.name: former} if former is not None else {}
+            if former is not None or is_read_otherwise(stream, stored):
+                _log.info("%s: mapping of %s is new: all of %s is read again", self._system.name, stream.name, topic)
+                self._owed[stream.name] = None
         unknown = [None] * len(cast("list[int]", stored["offsets"]))
         happened = cast("list[int | None]", stored.get("happened") or unknown)
         self._happened[topic][: len(happened)] = happened
@@ -377,17 +395,3 @@ class DebeziumProducer:
             if len(found.begins) > len(known):
                 raise TransientError(f"the topic {topic} has new partitions", retry_after=1.0)
             self._begins[topic] = list(found.begins)
-
-    def _lose(self, why: str) -> None:
-        if self._system.system.on_lost_slot != "resnapshot":
-            raise LostPosition(lost(why))
-        _log.warning("%s: %s: it is read from its beginning; deleted records may stay", self._system.name, why)
-
-
-def lost(why: str) -> str:
-    """What to tell a person whose topic isn't the one that was read."""
-    return (
-        f"{why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
-        " new connector), and write `on_lost_slot: resnapshot` under the system in the map to read the topic from its"
-        " beginning; records that were deleted in between stay, since no message tells of them"
-    )

@@ -17,6 +17,7 @@ from sorbus.http_api.interface import Json
 from sorbus.http_api.path import parse_path
 from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.moment import placed
+from sorbus.mapping.meaning import meaning_of
 from sorbus.mapping.types import FLOAT, NUMBER
 from sorbus.producers.debezium.change_event import AllGone, NoChange, Row, RowChange, event_of, id_of
 from sorbus.producers.debezium.connect_values import UNAVAILABLE, Schema
@@ -49,6 +50,7 @@ class TopicStream:
         options = source.options
         assert isinstance(options, DebeziumSource)
         self.name, self.options = source.name, options
+        self.meaning = meaning_of(source, ("types", "time_zone"))
         self._kinds = {field.name: field.type.kind for field in source.schema.fields}
         self._schemaless = False
         probe = JsonShape(source, system, {"": options.resource}, {}, {})

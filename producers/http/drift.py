@@ -15,8 +15,8 @@ from sorbus.drift.compare import Shape
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.http_api.path import parse_path, read_path
-from sorbus.http_api.values import InvalidValue
 from sorbus.mapping.assign import Assignment
 from sorbus.privacy.mask import PERSONAL, masked
 from sorbus.schema import RecordSchema

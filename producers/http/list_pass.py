@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Self
 
 from sorbus.http_api.interface import Page
+from sorbus.http_api.whole_list import cut_words
 
 
 class ListPass:
@@ -18,7 +19,7 @@ class ListPass:
         self._named: int = 0 if before is None else before._named
         self._nameless = 0
         self._least: int | None = None
-        self._has_more, self._refused = False, ""
+        self._has_more, self._refused, self._may_be_cut = False, "", False
 
     def add(self, page: Page, fresh: int, nameless: int) -> None:
         """`fresh`: how many of its records no earlier page has shown; `nameless`: how many have no id."""
@@ -30,7 +31,7 @@ class ListPass:
         self._nameless += nameless
         if page.total is not None and page.records:  # behind the last page some say that there are none at all
             self._least = page.total if self._least is None else min(page.total, self._least)
-        self._has_more, self._refused = page.has_more, page.refused
+        self._has_more, self._refused, self._may_be_cut = page.has_more, page.refused, page.may_be_cut
 
     def unseen(self, ids: Iterable[bytes]) -> int:
         """How many of a page's records no earlier page has shown: one that a page shows twice counts twice."""
@@ -55,6 +56,8 @@ class ListPass:
             return f"after {records:,} records it says that there are more, but not where"
         if self._least is not None and records < self._least:
             return f"it says that it has {self._least:,} records, and gave {records:,}{said}"
+        if self._may_be_cut and self._least is None:
+            return cut_words(records, self._refused)
         return ""
 
 

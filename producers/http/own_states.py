@@ -76,6 +76,24 @@ class OwnStates:
         found, self.applied = self._writes.fresh(self.applied, _AT_ONCE)
         return found
 
+    def news(self, memory: ChangeDetector, now: int) -> tuple[Published, list[str]]:
+        """What our writes since the last call bring, as it is published, and the ids of records to be looked at.
+
+        `now`: microseconds since 1970, by our clock. TransientError.
+        """
+        found, looks = Published(self.strays(now), [], {}), list[str]()
+        for state in self.fresh():
+            if state.record is not None:
+                taken = self.take(state, memory, now)
+                found.changes.extend(taken.changes)
+                found.rejects.extend(taken.rejects)
+                found.delivered.update(taken.delivered)
+                continue
+            if self.has_moved(id := state.external_id.encode()):
+                memory.doubt([id])
+            looks.append(state.external_id)
+        return found, [*looks, *(id.decode(errors="replace") for id in self.due())]
+
     def forget(self, published: int) -> None:
         """States up to this number are on the topic."""
         if time.monotonic() - self._forgot_at >= _FORGET_EVERY:

@@ -9,6 +9,9 @@ from sorbus.backoff import Backoff
 from sorbus.http_api.interface import Page, Record
 from sorbus.producers.polling.poll_state import AskPage, AskRecord, PageResult, Steps
 
+TRIES = 3
+"""How often a record that a webhook named, or a later page, is asked for before something else is tried."""
+_MOST_DOUBLINGS = 6
 LONGEST_PAUSE = 60.0
 """Seconds, whatever the application asks for."""
 _FIRST_PAUSE = 0.5
@@ -27,15 +30,41 @@ class PollRun:
     published: int = 0
     tries: int = 0
     """Faults of the question that is open."""
+    is_probing: bool = False
+    """The first page is asked for, in place of a later one that can't be read."""
+    is_first_read: bool = False
+    """And could be read: a later one that can't, still, isn't known any more."""
 
     @property
     def pace(self) -> Literal["look", "poll"]:
         """Whose faults these are: records may be readable where lists aren't, and the other way round."""
         return "look" if self.name == "look" else "poll"
 
+    @property
+    def asks(self) -> AskPage | AskRecord | None:
+        """What is to be asked now."""
+        question = self.question
+        return question._replace(after=None) if self.is_probing and isinstance(question, AskPage) else question
+
+    def failed(self, lost: int) -> bool:
+        """Whether the page can't be read any more. Where a later one failed so often, the first is asked for next.
+
+        `lost`: lists in a row that ended at such a page, each more patient than the one before.
+        """
+        if self.is_first_read:
+            return True
+        self.tries += 1
+        is_later = isinstance(self.question, AskPage) and self.question.after is not None
+        self.is_probing = is_later and not self.is_probing and self.tries >= TRIES << min(lost, _MOST_DOUBLINGS)
+        return False
+
+    def probed(self) -> None:
+        """The first page could be read; the later one is asked for once more."""
+        self.is_probing, self.is_first_read = False, True
+
     def send(self, answer: Page | Record | None) -> PageResult | None:
         """Gives the answer; what was found, or None with the next question in place, or when it is over."""
-        self.question = None
+        self.question, self.is_first_read = None, False
         try:
             said = self.steps.send(answer)
         except StopIteration:

@@ -12,7 +12,7 @@ from sorbus.connector import BoundSource, BoundSystem, Change, Position, Rejecte
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import Finding, MapError, UsageError
 from sorbus.http_api.catalog import resources_of_description
-from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.connection import HttpConnection, application, identity_of
 from sorbus.http_api.description import ApiResource, Description
 from sorbus.http_api.diagnose import diagnose_application
 from sorbus.http_api.interface import Api, Record, Transport
@@ -21,7 +21,6 @@ from sorbus.http_api.transport import open_transport
 from sorbus.producers.http.api_producer import ApiProducer
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.own_states import OwnStates
-from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.scan import scan_records
 from sorbus.producers.http.shape import application_shape
 from sorbus.producers.http.stream_poller import StreamPoller

@@ -90,6 +90,7 @@ class ListReader:
         if not self._ascends:
             yield from self._page_by_page(since, lookback)
         lookback.end(self._now())
+        self.wants_list |= self._shared.wants_list(self._now())
 
     def everything(self) -> Steps:
         """Every record there is, compared with what is published: finds what was missed, and what is gone.
@@ -97,8 +98,8 @@ class ListReader:
         TransientError for a list that can't be believed; nothing has been deleted then.
         """
         state, first = self.state, self.state.compared_at is None
-        self._shared.begin_list()
         began, resumed = self._now(), state.copying if first else None
+        self._shared.begin_list(began)
         known = self.memory.ids()
         unseen, older, missed = set(known), set[bytes](), False
         newest, count = (resumed.newest, resumed.records) if resumed else (None, 0)
@@ -136,7 +137,7 @@ class ListReader:
             is_short = bool(pages.why_short)
             listed = AbsenceCheck(len(known), len(known) - len(unseen) + len(new), total, nameless == 0, is_short)
             yield from self.deletes.settle([id for id in sorted(unseen) if id in self.memory], listed)
-        self._shared.end_list()
+        yield from self.records([(id.decode(), False) for id in self._shared.end_list(self._now())])
         self._older, state.timeless = older, timeless if self.rules.has_changes else 0
         self._listed(began, newest, is_whole=resumed is None, is_one=pages.is_one, missed=missed)
 

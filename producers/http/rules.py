@@ -11,12 +11,12 @@ from hashlib import blake2b
 from sorbus.avro.encode import micros
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
-from sorbus.http_api.connection import Application
 from sorbus.http_api.description import ApiResource, Moment
 from sorbus.http_api.interface import Record
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.http_api.path import read_path
 from sorbus.http_api.records import is_deleted
-from sorbus.http_api.values import InvalidValue, read_moment
+from sorbus.http_api.values import read_moment
 from sorbus.mapping.errors import shown
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.polling.poll_state import NamelessRecord, Rules
@@ -114,14 +114,6 @@ def fingerprint(source: BoundSource, resource: ApiResource, chosen_by: str = "")
     parts += [[one.method, one.path, one.parameters, one.headers, one.body, one.records, one.refers] for one in asked]
     parts += [chosen_by] if chosen_by else []
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-def identity_of(application: Application) -> str:
-    """Which application, and whose account in it: the address, and a digest of the settings that aren't secret."""
-    known = application.description.settings
-    settings = {name: value for name, value in application.settings.items() if not known[name].secret}
-    digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
-    return f"{application.base_url}#{digest}" if settings else application.base_url
 
 
 def _id_of(resource: ApiResource) -> Callable[[Record], bytes]:

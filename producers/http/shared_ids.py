@@ -10,6 +10,10 @@ from sorbus.http_api.interface import Record
 from sorbus.producers.polling.poll_state import Rules
 
 Named = list[tuple[bytes, Record]]
+_LIST_AGAIN = 60_000_000
+"""Microseconds from a list to one for shared ids alone, at least: polls may show them for ever where no list does."""
+_TIMES_LIST = 10
+"""And so many times what the list took."""
 
 
 class SharedIds:
@@ -27,6 +31,7 @@ class SharedIds:
         self._later: dict[bytes, set[int]] = {}
         """Records that a later page showed as changed -> these states."""
         self._later_before: dict[bytes, set[int]] = {}
+        self._is_list_wanted, self._began, self._list_again_at = False, 0, 0
         self.again: set[bytes] = set()
         """Those of a page's records that an earlier page of the list has shown, too."""
 
@@ -36,6 +41,7 @@ class SharedIds:
             first: dict[bytes, Record] = {}
             for id, record in records:
                 if (other := first.setdefault(id, record)) is not record and not self._are_alike(other, record):
+                    self._is_list_wanted |= not is_list and id not in self._shared
                     self._shared.setdefault(id, other)
         if not self._shared:
             return records
@@ -65,15 +71,26 @@ class SharedIds:
         if hash(state) in self._later_before.get(id, ()):
             self._shared.setdefault(id, record)
 
-    def _are_alike(self, one: Record, other: Record) -> bool:
-        return self._is_deleted(one) == self._is_deleted(other) and self._alike(one, other)
+    def begin_list(self, now: int) -> None:
+        """A whole list is read from its beginning, or what is left of it: one that was broken off says nothing.
 
-    def begin_list(self) -> None:
-        """A whole list is read from its beginning, or what is left of it: one that was broken off says nothing."""
+        `now` here and below: by our clock, in microseconds.
+        """
+        self._began = now
         self._times.clear()
         self._later, self.again = {}, set()
 
-    def end_list(self) -> None:
-        """A whole list has been read: ids that it showed once are unique again."""
-        self._shared = {id: record for id, record in self._shared.items() if self._times[id] > 1 or id in self._later}
+    def end_list(self, now: int) -> list[bytes]:
+        """A whole list has been read: ids that it showed once are unique again, and what they are has to be read."""
+        before, self._is_list_wanted = self._shared, False
+        self._list_again_at = now + max(_LIST_AGAIN, _TIMES_LIST * (now - self._began))
+        self._shared = {id: record for id, record in before.items() if self._times[id] > 1 or id in self._later}
         self._later_before = self._later
+        return sorted(id for id in before.keys() - self._shared.keys() if self._times[id])
+
+    def wants_list(self, now: int) -> bool:
+        """Whether polls for changes have shown shared ids that only a list can settle; not all the time."""
+        return self._is_list_wanted and not self._began <= now < self._list_again_at
+
+    def _are_alike(self, one: Record, other: Record) -> bool:
+        return self._is_deleted(one) == self._is_deleted(other) and self._alike(one, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.own_states import OwnStates, Published
 from sorbus.producers.http.poll_position import PollPosition
-from sorbus.producers.http.poll_run import PollPace, PollRun
+from sorbus.producers.http.poll_run import TRIES, PollPace, PollRun
 from sorbus.producers.http.poll_schedule import Job, PollSchedule
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, RequestPool, answer_of
@@ -32,8 +33,6 @@ from sorbus.producers.polling.list_report import ListReport
 from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.telemetry.metrics import PollMetrics
 
-TRIES = 3
-"""How often a record that a webhook named is asked for before it is left to the polls."""
 _MANY = 200
 _log = logging.getLogger(__name__)
 
@@ -80,8 +79,11 @@ class StreamPoller:
         self._report = ListReport(self._what, source.name, options.resource, resource.updated)
         self._shape, self._listed_shape = fingerprint(source, resource, chosen_by), ""
         self._runs: dict[Job, PollRun] = {}
+        self._is_lists_turn = False
         self._look: PollRun | None = None
         self._paces = {"poll": PollPace(), "look": PollPace()}
+        self._lost_pages = Counter[str]()
+        """Way to read -> lists in a row that ended at a page which can't be read."""
         self._answer: Future[Answer] | None = None
         self._asking: PollRun | None = None
         self._told: dict[str, bool] = {}
@@ -156,21 +158,9 @@ class StreamPoller:
         None: nothing. TransientError.
         """
         assert self.own is not None
-        now = int(self._clock() * 1_000_000)
-        published = Published(self.own.strays(now), [], {})
-        for state in self.own.fresh():
-            if state.record is not None:
-                taken = self.own.take(state, self._memory, now)
-                published.changes.extend(taken.changes)
-                published.rejects.extend(taken.rejects)
-                published.delivered.update(taken.delivered)
-                continue
-            id = state.external_id.encode()
-            if self.own.has_moved(id):
-                self._memory.doubt([id])
-            self.hear(state.external_id, deleted=False)
-        for id in self.own.due():
-            self.hear(id.decode(errors="replace"), deleted=False)
+        published, looks = self.own.news(self._memory, int(self._clock() * 1_000_000))
+        for id in looks:
+            self.hear(id, deleted=False)
         return published if published.changes or published.rejects else None
 
     def translated(self, found: Sequence[PageResult]) -> Published:
@@ -257,14 +247,16 @@ class StreamPoller:
             self._ended(run)
             return found
         may_ask = self._paces[run.pace].not_before <= self._now()
-        if run.question is not None and found is None and not self._answer and may_ask:
-            question = run.question
+        if (question := run.asks) is not None and found is None and not self._answer and may_ask:
             self._asking = run
             self._answer = asker.ask(lambda: answer_of(api, self.resource, question, by_changes=self._lists_by_changes))
         return found
 
     def _next_run(self) -> PollRun | None:
-        """What to go on with: what somebody named first, then changes, so that a long list keeps neither waiting."""
+        """What to go on with: what somebody named first, then changes, so that a long list keeps neither waiting.
+
+        Between two polls for changes the list gets a page, also where the second is due at once.
+        """
         now = self._now()
         for id in self._second_looks.begin(now) if self._look is None else ():
             self._told.setdefault(id, True)
@@ -283,13 +275,20 @@ class StreamPoller:
             if (confirmed := self._report.confirmed_deletes()) is not None:
                 self._reader.deletes.confirmed = confirmed
             self._runs["everything"] = PollRun(self._reader.everything(), now, "everything")
-        return self._runs.get("changes") or self._runs.get("everything")
+        if "everything" in self._runs and ("changes" not in self._runs or self._is_lists_turn):
+            self._is_lists_turn = False
+            return self._runs["everything"]
+        return self._runs.get("changes")
 
     def _taken(self, run: PollRun, answer: Future[Answer]) -> PageResult | None:
         """What an answer brings. TransientError, AuthError."""
         pace = self._paces[run.pace]
         try:
-            found = self._send(run, answer.result())
+            taken = answer.result()
+            if run.is_probing:
+                run.probed()
+                return None
+            found = self._send(run, taken)
         except Unfinished as error:  # the rate limit
             pace.postpone(self._now(), error.retry_after)
             return None
@@ -323,8 +322,10 @@ class StreamPoller:
     def _failed(self, run: PollRun, error: TransientError) -> PageResult | None:
         """Waits by itself; a record that can't be read again and again is given up, for it holds up all others."""
         pace, question = self._paces[run.pace], run.question
+        if run.failed(self._lost_pages[run.name]):
+            self._lost_pages[run.name] += 1
+            error = self._refused(run, error)
         error.retry_after = pace.backoff.next(error.retry_after)
-        run.tries += 1
         # Where one record couldn't be read, and nothing else since, the others are tried once only.
         tries = 1 if pace.gives_up_at_once else TRIES
         if isinstance(question, AskRecord) and not run.is_over and run.tries >= tries:
@@ -337,7 +338,7 @@ class StreamPoller:
                     self.list_anew()
             return self._send(run, UNREADABLE)
         pace.not_before, pace.problem = self._now() + error.retry_after, str(error)
-        if run.is_over:  # the list wasn't believed, or its page is no longer known
+        if run.is_over:  # the list wasn't believed, or one of its pages can't be read
             if run.name == "look":
                 self._look = None
                 self._second_looks.end((), self._now())
@@ -371,7 +372,8 @@ class StreamPoller:
     def _done(self, job: Job, run: PollRun) -> None:
         del self._runs[job]
         self._schedule.polled(job)
-        self._paces["poll"].problem = None
+        self._paces["poll"].problem, self._lost_pages[job] = None, 0
+        self._is_lists_turn = job == "changes"
         if job == "everything":
             self._lists += 1
             self._watch.end_list()
@@ -393,8 +395,11 @@ class StreamPoller:
 
     def _refused(self, run: PollRun, error: Exception) -> TransientError:
         """A list that can't go on is begun again: its pages may have been forgotten."""
+        self._give_up(run)
+        said = str(error) if isinstance(error, SorbusError) else f"its answer can't be read ({type(error).__name__})"
+        return TransientError(f"{self._what} can't be listed: {said}")
+
+    def _give_up(self, run: PollRun) -> None:
         run.is_over = True
         if run.pace == "poll":
             self._reader.state.copying = None
-        said = str(error) if isinstance(error, SorbusError) else f"its answer can't be read ({type(error).__name__})"
-        return TransientError(f"{self._what} can't be listed: {said}")

@@ -14,7 +14,7 @@ from sorbus.connector import BoundSource, BoundSystem, Change, Position, Rejecte
 from sorbus.diagnosis import Diagnosis
 from sorbus.http_api.interface import Api
 from sorbus.ldap.connection import LdapConnection
-from sorbus.ldap.directory_of import connection_of, directory_of
+from sorbus.ldap.directory_of import account_of, connection_of, directory_of
 from sorbus.ldap.discovery import diagnose_directory, discover_entries, sample_entries
 from sorbus.ldap.entry_api import EntryApi
 from sorbus.ldap.entry_set import EntrySet
@@ -56,8 +56,7 @@ class LdapProducer(ApiProducer):
         self._directory: Directory | None = None
         self._heard: dict[str, _Heard] = {}
         tracks = [_poller(system, source, self._entries[source.name]) for source in sources]
-        options = connection_of(system)
-        super().__init__(system, tracks, f"{options.base}#{options.identity_attribute}".lower())
+        super().__init__(system, tracks, account_of(system))
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:

@@ -104,6 +104,10 @@ def _items(field: SchemaField, path: str, assignments: Sequence[Assignment], rea
 
     def encode(record: Record) -> bytes:
         found: Json = read_path(record, path)
+        try:
+            require_valid(found)
+        except PermanentError as error:
+            raise _refusal(field, _Column(path, None), None, record, error) from error
         items = [] if found is None else found
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise PermanentError(

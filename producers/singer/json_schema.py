@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sorbus.abilities import CatalogField
 from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.path import read_path
 from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.moment import placed
 from sorbus.producers.polling.json_shape import Reader
@@ -70,6 +71,14 @@ def has_field(fields: Mapping[str, FieldSchema], path: str) -> bool:
         return True
     head = path.rpartition(".")[0]
     return bool(head) and head in fields and fields[head].is_open
+
+
+def value_at(record: Record, name: str) -> Json:
+    """What is at a path; nothing where the name, which may be a tap's, is none."""
+    try:
+        return read_path(record, name)
+    except ValueError:
+        return None
 
 
 def _inside(schema: Record, head: str, depth: int) -> Iterator[tuple[str, FieldSchema]]:

@@ -15,17 +15,18 @@ from sorbus.connector import BoundSource
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Json, Record
-from sorbus.http_api.path import read_path
-from sorbus.http_api.values import InvalidValue
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.mapping.errors import shown
+from sorbus.mapping.meaning import meaning_of
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.deletes import AbsenceCheck, Deletes
 from sorbus.producers.polling.json_shape import JsonShape
+from sorbus.producers.polling.known_key import require_known_key
 from sorbus.producers.polling.list_report import ListReport
 from sorbus.producers.polling.poll_state import NO_ID, PageResult, Rules, add
 from sorbus.producers.record_keys import record_id
 from sorbus.producers.singer.catalog import DELETED_AT, CatalogEntry, WantedStream
-from sorbus.producers.singer.json_schema import FieldSchema, fields_of, has_field, readers_of
+from sorbus.producers.singer.json_schema import FieldSchema, fields_of, has_field, readers_of, value_at
 from sorbus.producers.singer.messages import BrokenLine, RecordMessage, SchemaMessage, digest_of
 from sorbus.producers.singer.options import SingerSource
 from sorbus.spelling import closest
@@ -43,6 +44,8 @@ class TapStream:
         options = source.options
         assert isinstance(options, SingerSource)
         self.name, self.options = source.name, options
+        self._meaning = self._read_as = meaning_of(source, ("absent_fields", "lists", "time_zone"))
+        """Of the map, and of the map as it was when all was read from the beginning last."""
         self.is_read = False
         """Whether a run has brought it to its end once."""
         self.is_complete = True
@@ -102,19 +105,23 @@ class TapStream:
         self._floor = floor
 
     def restore(self, stored: JsonValue) -> None:
-        """Resumes where the position said; None: from the beginning."""
+        """Resumes where the position said; None: from the beginning. LostPosition where the key is another."""
         found = cast("dict[str, object]", stored) if isinstance(stored, dict) and self._floor is None else {}
         deleted, floor, key, version = (found.get(name) for name in ("deleted_version", "floor", "key", "version"))
         self.is_read, self.is_complete = bool(found.get("read")), bool(found.get("complete", True))
         self._memory.deleted_version = deleted if isinstance(deleted, int) else 0
         self._known_key = tuple(map(str, key)) if isinstance(key, list) else ()
+        if self.options.key and self.options.removed_records == "keep" and len(self._memory):
+            require_known_key(self.name, key or None, self.options.key, "removed_records")
         once = found.get("once")
         self._once = {str(path) for path in once if path in self._same} if isinstance(once, list) else set()
         self._version = version if isinstance(version, int) else None
         self._floor = floor if isinstance(floor, int) else self._floor
         if self._floor is not None:
             self._memory.begin_above(self._floor)
-        self.owes_all = self._floor is not None or "read" not in found  # also where it had left the map
+        # Those of earlier releases don't say by which mapping; "read": also where it had left the map.
+        self._read_as = str(found.get("meaning", self._meaning))
+        self.owes_all = self._floor is not None or "read" not in found or self._read_as != self._meaning
 
     def position(self) -> JsonValue:
         """What `restore` needs."""
@@ -124,6 +131,7 @@ class TapStream:
             "deleted_version": self._memory.deleted_version,
             "floor": self._floor,
             "key": list(self._known_key),
+            "meaning": self._read_as,
             "version": self._version,
             "once": [*sorted(self._once)],
         }
@@ -259,7 +267,7 @@ class TapStream:
         if self.is_left_out:
             return found
         self.is_read = self.is_complete = True
-        self.owes_all, self._floor = self._asked != self._asked_before, None
+        self.owes_all, self._floor, self._read_as = self._asked != self._asked_before, None, self._meaning
         is_all = self._from_beginning and (self.is_full(None) or self._new_version is not None)
         if is_all:
             gone = self._memory.ids() - self._seen
@@ -354,7 +362,7 @@ class TapStream:
     def _id(self, record: Record) -> bytes:
         parts = []
         for name in self._key:
-            value = record[name] if name in record else _inside(record, name)
+            value = record[name] if name in record else value_at(record, name)
             if isinstance(value, Decimal) and value == value.to_integral_value():
                 value = int(value)
             text = (
@@ -383,14 +391,6 @@ class TapStream:
                 field=self._key[0],
             )
         return id
-
-
-def _inside(record: Record, name: str) -> Json:
-    """What is at a path; nothing where the name, which may be a tap's, is none."""
-    try:
-        return read_path(record, name)
-    except ValueError:
-        return None
 
 
 def _now() -> int:

@@ -16,6 +16,7 @@ from sorbus.connector import BoundSource
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PartialOutage, TransientError
 from sorbus.producers.polling.change_detector import ChangeDetector
+from sorbus.producers.polling.known_key import require_known_key
 from sorbus.producers.polling.list_report import ListReport
 from sorbus.producers.polling.poll_state import NO_ID, PageResult
 from sorbus.producers.spreadsheet.chosen_files import ChosenFiles
@@ -71,9 +72,11 @@ class SheetPoller:
         self._floor = floor
 
     def restore(self, stored: JsonValue) -> None:
-        """Resumes where the position said; None: from the beginning."""
+        """Resumes where the position said; None: from the beginning. LostPosition where the key is another."""
         self._metrics = PollMetrics(self._system, self.name, period=self._options.seconds)
         found = cast("dict[str, object]", stored) if isinstance(stored, dict) and self._floor is None else {}
+        if self._options.removed_rows == "keep" and len(self._memory):
+            require_known_key(self.name, found.get("key"), self._options.key, "removed_rows")
         read_at, deleted, floor = found.get("read_at"), found.get("deleted_version"), found.get("floor")
         self._read_at = read_at if isinstance(read_at, int) else None
         self._memory.deleted_version = deleted if isinstance(deleted, int) else 0
@@ -96,6 +99,7 @@ class SheetPoller:
             "read_at": self._read_at,
             "deleted_version": self._memory.deleted_version,
             "floor": self._floor,
+            "key": list(self._options.key),
             "columns": self._reader.same_named.stored(),
         }
 

@@ -13,6 +13,7 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.errors import PermanentError
 from sorbus.event import EVENT_ID, HISTORICAL, data_at, occurred_at, open_frame, version_of
+from sorbus.mapping.default import Defaults
 from sorbus.schema import RecordSchema
 
 
@@ -35,7 +36,7 @@ class SourceEvents:
 
     def __init__(self, schema: RecordSchema, resolver: SchemaResolver) -> None:
         self._resolver = resolver
-        self._defaults = {field.name: field.default for field in schema.fields if field.has_default}
+        self._defaults = Defaults(schema.fields)
 
     def read(self, message: Message, now: int) -> SourceEvent:
         """What it says; `now` (microseconds since 1970) where it doesn't say when. TransientError without registry."""
@@ -55,7 +56,8 @@ class SourceEvents:
             if end != len(frame):
                 raise Undecodable(f"its record ends at byte {end} of {len(frame)}")
             id = head.id.decode(errors="replace")
-            return SourceEvent(head.id, head.version, at, {"id": id, **self._defaults, **record}, None, is_historical)
+            whole = self._defaults.fill(record, id=id)
+            return SourceEvent(head.id, head.version, at, whole, None, is_historical)
         except (Undecodable, PermanentError) as error:
             _, partition = partition_of(message)
             told = f"the event at offset {offset_of(message)} of partition {partition} can't be read: {error}"

@@ -48,7 +48,7 @@ class SourceTopic:
     def open(self, stored: Position | None) -> str:
         """Resumes after what is stored; why it begins with what the topic holds, where it can't. LostPosition."""
         facts = self._facts()
-        why = "" if stored is None else self._why_lost(stored, facts, needs_all=self._needs_all)
+        why = "" if stored is None else self._why_lost(stored, facts, is_start=True)
         self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
         self._read_at = [time.time()] * len(facts.begins)
         if stored is not None and not why:
@@ -56,7 +56,7 @@ class SourceTopic:
             self.has_grown = len(before) < len(self.offsets)
             self.offsets[: len(before)] = before
             self._read_at[: len(before)] = cast("list[float]", stored["read_at"])
-        self._begin()
+        self._begin(stored or {})
         return why
 
     def rewind(self) -> None:
@@ -127,6 +127,8 @@ class SourceTopic:
     def position(self) -> Position:
         """Where it is, for `open`."""
         made = {"id": self._id, "begins": self.begins, "offsets": list(self.offsets), "read_at": list(self._read_at)}
+        if self._reader is not None:
+            made["read"] = self._reader.last_read(self.topic, self.offsets)
         return cast("Position", made)
 
     def all_messages(self, wait: float) -> Iterator[list[Message]]:
@@ -146,10 +148,13 @@ class SourceTopic:
             self._reader = None
         self._waiting.clear()
 
-    def _begin(self) -> None:
+    def _begin(self, stored: Position | None = None) -> None:
+        stored = self.position() if stored is None else stored
         self.close()
         self._checked_at = self._stamped_at = time.monotonic()
-        self._reader = TopicReader(self._settings, f"step-{self._step}", {self.topic: self.offsets}, self._lost)
+        self._reader = TopicReader(
+            self._settings, f"step-{self._step}", {self.topic: self.offsets}, self._lost, stored={self.topic: stored}
+        )
 
     def _note_end(self) -> None:
         """Everything that there is now has been read, the transactions' markers too."""
@@ -162,11 +167,13 @@ class SourceTopic:
     def _facts(self) -> TopicFacts:
         return self._cluster.facts([self.topic])[self.topic]
 
-    def _why_lost(self, stored: Position, found: TopicFacts, *, needs_all: bool = False) -> str:
+    def _why_lost(self, stored: Position, found: TopicFacts, *, is_start: bool = False) -> str:
         kept = self._cluster.deletes_kept([self.topic]).get(self.topic)
         before, at = cast("list[int]", stored["offsets"]), cast("list[float]", stored["read_at"])
         why = why_lost(self.topic, str(stored["id"]), before, at, found, kept)
-        if needs_all and not why:
+        if is_start and not why:
+            why = self._cluster.cut_off({self.topic: found}, {self.topic: stored}).get(self.topic, "")
+        if is_start and self._needs_all and not why:
             cut = (now - then for then, now in zip(cast("list[int]", stored["begins"]), found.begins, strict=False))
             if (count := sum(map(partial(max, 0), cut))) > 0:
                 why = f"{count:,} messages of the topic {self.topic} were removed (retention, or deleted records)"

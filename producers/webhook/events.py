@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sorbus.abilities import Notice
 from sorbus.http_api.description import JsonPath, Webhooks
 from sorbus.http_api.interface import Json
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.http_api.path import read_path
-from sorbus.http_api.values import InvalidValue
 from sorbus.producers.webhook.receivers import WebhookReceiver
 
 _LONGEST_ID = 1000

@@ -10,8 +10,9 @@ from sorbus.avro.decode import read_record
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.http_api.path import parse_path, read_path
-from sorbus.http_api.values import InvalidValue, read_moment, require_valid, to_value
+from sorbus.http_api.values import read_moment, require_valid, to_value
 from sorbus.mapping.errors import shown
 from sorbus.producers.polling.json_shape import JsonShape
 from sorbus.webhook.options import WebhookSource

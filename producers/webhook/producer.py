@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
@@ -16,6 +16,7 @@ from sorbus.bus.record_inbox import MOST_AT_ONCE, PostedRecord, RecordInbox
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import LostPosition
+from sorbus.mapping.meaning import meaning_of
 from sorbus.producers.webhook.inbox_history import discover_fields, inbox_of_system, read_newest, sample_records
 from sorbus.producers.webhook.intake import RecordIntake
 from sorbus.producers.webhook.record_feed import RecordFeed
@@ -24,6 +25,7 @@ from sorbus.telemetry.metrics import WebhookMetrics
 from sorbus.webhook.connection import WebhookConnection, WebhookSourceConnection
 from sorbus.webhook.options import WebhookSource
 
+_MEANT = ("absent", "deleted", "fields", "lists")
 _REMEMBERED = 50_000
 """Posts whose repetitions are known, also after a restart."""
 _SAY_AGAIN = 60.0
@@ -40,6 +42,7 @@ class WebhookProducer:
         """MapError where a mapping doesn't fit."""
         self._system = system
         self._feeds = {source.name: RecordFeed(RecordIntake(source, system.name)) for source in sources}
+        self._made_by = {source.name: meaning_of(source, _MEANT) for source in sources}
         self._left: dict[str, int] = {}
         """Data types that have left the map: the highest version of any delete."""
         self._inbox: RecordInbox | None = None
@@ -131,21 +134,39 @@ class WebhookProducer:
         if self._inbox.lost:
             self._after_loss(self._inbox.lost)
         self._learn(self._inbox)
+        made_by = (position or {}).get("meaning")
+        known = made_by if isinstance(made_by, dict) else {}
+        self._require_known_ids((position or {}).get("ids"))
         if isinstance(types, list):
-            self._publish_skipped([name for name in self._feeds if name not in types])
+            self._publish_skipped(
+                [
+                    name
+                    for name in self._feeds
+                    if name not in types or known.get(name, self._made_by[name]) != self._made_by[name]
+                ]
+            )
 
     def read(self, wait: float) -> Batch | None:
         """What was posted. TransientError."""
         assert self._inbox is not None
         changes, rejects = list[Change](), list[RejectedRecord]()
         resolved = list[tuple[str, bytes]]()
+        passed = Counter[str]()
         arrived = self._inbox.read(0.0 if self._waiting else wait)
         posts, self._waiting = self._waiting, []
         for one in arrived:
             if one.record is None:
                 self._skip(one.offset)
-            elif one.record.data_type in self._feeds and not self._is_repeated(one.record):
+            elif one.record.data_type not in self._feeds:
+                passed[one.record.data_type] += 1
+            elif not self._is_repeated(one.record):
                 posts.append(one.record)
+        for name, count in passed.items():
+            _log.warning(
+                "%s: %d posts that were accepted for %s are not published, since the map has no such data type any"
+                " more: the inbox keeps them for 30 days, and a data type of that name gets them",
+                self._system.name, count, name,
+            )  # fmt: skip
         for posted in posts:
             feed = self._feeds[posted.data_type]
             judged = feed.judge(posted)
@@ -214,12 +235,37 @@ class WebhookProducer:
             self._feeds[posted.data_type].learn(posted)
 
     def _publish_skipped(self, names: Sequence[str]) -> None:
-        """What was posted while these data types weren't in the map: its place in the inbox has been passed."""
+        """What was posted while these data types weren't in the map, or were mapped otherwise: it has been passed."""
         for name in names:
             newest = read_newest(self._system, self._feeds[name], until=self._read_until())
             self._waiting += newest.values()
             if newest:
-                _log.info("%s: %s is in the map again: %d records are judged", self._system.name, name, len(newest))
+                _log.info(
+                    "%s: %s is mapped otherwise than before: %d records are judged again",
+                    self._system.name,
+                    name,
+                    len(newest),
+                )
+
+    def _require_known_ids(self, before: JsonValue) -> None:
+        """LostPosition where posts would get other ids than what they are published by, unless the map says to
+        continue.
+        """
+        for name, feed in self._feeds.items():
+            known, now = before.get(name) if isinstance(before, dict) else None, list(feed.intake.options.id)
+            if not isinstance(known, list) or known == now or not len(feed.memory):
+                continue
+            told = (
+                f"{self._system.name}: the records of {name} were published by the id {', '.join(map(str, known))}. By"
+                f" {', '.join(now)} what is posted again has another one, and what has the former stays in every target"
+            )
+            if self._system.system.on_lost_slot == "stop":
+                raise LostPosition(
+                    f"{told}: put the id back; or, if it is to be so, write `on_lost_slot: resnapshot` under"
+                    f" {self._system.name} in the map, restart its producer, and have the former ones deleted (a post"
+                    " that deletes them, or by hand in the targets)"
+                )
+            _log.warning("%s", told)
 
     def _after_loss(self, lost: str) -> None:
         """LostPosition with advice, unless the map says to continue."""
@@ -239,7 +285,9 @@ class WebhookProducer:
         assert self._inbox is not None
         deleted: dict[str, JsonValue] = {**self._left}
         deleted |= {name: feed.memory.deleted_version for name, feed in self._feeds.items()}
-        return {"inbox": self._inbox.position(), "deleted_versions": deleted, "types": [*self._feeds]}
+        position: Position = {"inbox": self._inbox.position(), "deleted_versions": deleted, "types": [*self._feeds]}
+        ids: dict[str, JsonValue] = {name: list(feed.intake.options.id) for name, feed in self._feeds.items()}
+        return {**position, "meaning": dict(self._made_by), "ids": ids}
 
     def _is_repeated(self, posted: PostedRecord) -> bool:
         """Whether the same post came before: the same delivery id and the same content."""

@@ -19,7 +19,8 @@ from sorbus.bus.record_inbox import LARGEST_RECORD, PostedKind, PostedRecord
 from sorbus.errors import MapError, PermanentError
 from sorbus.http_api.description import WebhookSignature
 from sorbus.http_api.interface import Json
-from sorbus.http_api.values import InvalidValue, dump_json
+from sorbus.http_api.invalid_value import InvalidValue
+from sorbus.http_api.values import dump_json
 from sorbus.map.loaded import LoadedMap
 from sorbus.producers.webhook.intake import RecordIntake
 from sorbus.producers.webhook.posted_body import read_body

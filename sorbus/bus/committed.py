@@ -9,19 +9,28 @@ from typing import NamedTuple
 from confluent_kafka import TopicPartition
 
 from sorbus.bus.topic_facts import TopicFacts
+from sorbus.bus.truncation import ReadUpTo
 
 REMOVED = "were removed before they were read (retention, or deleted records)"
 
 
 class CommittedPosition(NamedTuple):
     """A committed offset: its topic's id in Kafka ("" if unknown) and how late what was read is (`read_until`), 0.0 if
-    unknown. `noted`: up to where the target had noted that it has the events, -1 if it hadn't.
+    unknown. `noted`: up to where the target had noted that it has the events, -1 if it hadn't. `place`: where in the
+    target they were written to, "" if unknown. `rules`: a digest of what was made of them there, "" if unknown, and
+    `since` when it has been other than for some that were delivered before, in seconds since 1970; 0.0: never.
+    `deferred`: how often records before it were deferred. `read`: what was read last, None if unknown.
     """
 
     offset: int
     topic: str = ""
     at: float = 0.0
     noted: int = -1
+    place: str = ""
+    rules: str = ""
+    since: float = 0.0
+    deferred: int = 0
+    read: ReadUpTo | None = None
 
     @classmethod
     def of(cls, part: TopicPartition) -> CommittedPosition | None:
@@ -30,11 +39,25 @@ class CommittedPosition(NamedTuple):
             return None
         try:
             found = json.loads(part.metadata or "{}")
+            read = found.get("read")
             return cls(
-                part.offset, str(found.get("topic", "")), float(found.get("at", 0.0)), int(found.get("noted", -1))
+                part.offset,
+                str(found.get("topic", "")),
+                float(found.get("at", 0.0)),
+                int(found.get("noted", -1)),
+                str(found.get("place", "")),
+                str(found.get("rules", "")),
+                float(found.get("since", 0.0)),
+                int(found.get("deferred", 0)),
+                ReadUpTo(*map(int, read)) if read else None,
             )
         except (ValueError, AttributeError, TypeError):  # a foreign commit, such as kafka-consumer-groups makes
             return cls(part.offset)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether no flow has committed it."""
+        return not self.topic and not self.at
 
 
 def lost_since(place: CommittedPosition, facts: TopicFacts, partition: int, kept: float | None) -> str | None:

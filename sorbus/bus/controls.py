@@ -37,6 +37,8 @@ from sorbus.settings import Settings
 _EVERY = 1.0
 _SYNC = "sync "
 """Begins the key of the message that asks a flow to deliver now."""
+ERASED = "erased "
+"""Begins the keys of messages that are for no flow: `sorbus.erased` reads them."""
 _WITHOUT_TOPIC = 15.0
 ITSELF = "itself"
 """Who paused a flow that its target wants nothing for any more."""
@@ -160,7 +162,7 @@ class ControlReader:
 
     def _take(self, message: Message) -> None:
         key, value = bytes_of(message.key()).decode(errors="replace"), message.value()
-        if key.startswith(READ_BY):
+        if key.startswith((READ_BY, ERASED)):
             return
         try:
             told = _AS_CONTROL.validate_json(value) if value else UNTOLD

@@ -174,6 +174,11 @@ def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
         newest[id] = message, None, b"", version, 0, 0
 
 
+def without_replayed(message: Message) -> list[tuple[str, bytes | None]]:
+    """The message's headers, as if no replay had delivered it."""
+    return [(name, value) for name, value in headers_of(message) if name != REPLAYED]
+
+
 def replayed(message: Message) -> Message:
     """The message as a replay delivers it, for when it is tried again."""
     return Message(
@@ -182,7 +187,7 @@ def replayed(message: Message) -> Message:
         offset=message.offset(),
         key=message.key(),
         value=message.value(),
-        headers=[*((name, value) for name, value in headers_of(message) if name != REPLAYED), (REPLAYED, b"1")],
+        headers=[*without_replayed(message), (REPLAYED, b"1")],
     )
 
 

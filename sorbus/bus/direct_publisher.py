@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from sorbus.bus.kafka import as_error, direct_producer, prompt_id
+from sorbus.bus.kafka import as_error, direct_producer, kafka_errors, prompt_id
 from sorbus.bus.publisher import Outgoing
 from sorbus.bus.topic_ends import TopicEnds
 from sorbus.errors import TransientError
@@ -23,7 +23,8 @@ class DirectPublisher:
     def __init__(self, settings: Settings, role: str, ends: TopicEnds, is_stopping: Callable[[], bool]) -> None:
         """`ends` is told what was sent. `is_stopping` ends the wait for an unreachable Kafka."""
         self._ends, self._is_stopping = ends, is_stopping
-        self._failure: KafkaError | None = None
+        self._failure: tuple[KafkaError, str] | None = None
+        """The first, and its topic."""
         self._is_known = False
         self._producer = direct_producer(settings, role, self._delivered)
 
@@ -36,8 +37,7 @@ class DirectPublisher:
             partition = self._ends.partition(topic, key)
             self._send(topic, partition, key, value, headers)
             self._ends.sent(topic, partition)
-        self._producer.poll(0)
-        self._check()
+        self.poll()
 
     def flush(self) -> None:
         """Waits until Kafka has all that was sent. TransientError."""
@@ -50,7 +50,8 @@ class DirectPublisher:
 
     def poll(self) -> None:
         """Lets the client run its callbacks. TransientError for what could not be delivered."""
-        self._producer.poll(0)
+        with kafka_errors("publishing"):
+            self._producer.poll(0)
         self._check()
 
     def close(self) -> None:
@@ -71,12 +72,13 @@ class DirectPublisher:
                 self._producer.poll(0.1)
                 self._check()
             except KafkaException as error:
-                raise as_error(error.args[0], "publishing") from error
+                raise as_error(error.args[0], f"publishing on {topic}") from error
 
-    def _delivered(self, failure: KafkaError | None, _: Message) -> None:
+    def _delivered(self, failure: KafkaError | None, message: Message) -> None:
         if failure is not None and self._failure is None:
-            self._failure = failure
+            self._failure = failure, message.topic() or ""
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise as_error(self._failure, "publishing")
+            failure, topic = self._failure
+            raise as_error(failure, f"publishing on {topic}")

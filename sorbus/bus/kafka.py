@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.client_log import LOGGER
-from sorbus.bus.closing import ClosingConsumer, ended_within
+from sorbus.bus.closing import ClosingConsumer, TopicConsumer, ended_within
 from sorbus.bus.kafka_token import token_login
 from sorbus.bus.reachable import Reachable
 from sorbus.errors import AuthError, SorbusError, TransientError, UsageError, missing, refused_login
@@ -27,18 +27,19 @@ Partition = tuple[str, int]
 """A topic's name, and which partition of it."""
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
 MAX_MESSAGE_BYTES = 8_000_000
+_BATCH = 1_000_000
 _LETTER_BYTES = MAX_MESSAGE_BYTES + 60_000
 """Of a dead letter: the event as it is, and what is said of it. Topics take as much, and what compressing adds."""
 
 _FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
-_AUTH = {
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError._AUTHENTICATION,
+_LOGIN = {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}
+RIGHTS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "READ on the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "CREATE on the cluster, or on topics with the map's prefix",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "WRITE and DESCRIBE on the transactional id",
 }
+"""What a denial means that this login needs."""
 _SILENT = {KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}
 _AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 
@@ -70,8 +71,17 @@ def base_config(settings: Settings, role: str) -> Config:
     }
 
 
-def transactional_producer(settings: Settings, transactional_id: str, reachable: Reachable | None = None) -> Producer:
-    """An idempotent, transactional producer with large batches: a batch costs one request whatever its size."""
+class Oversized(TransientError):
+    """Kafka takes no message, or batch of them, as large as one that was sent: nothing of its transaction is there."""
+
+
+def transactional_producer(
+    settings: Settings, transactional_id: str, reachable: Reachable | None = None, *, batch: int = _BATCH
+) -> Producer:
+    """An idempotent, transactional producer with large batches: a batch costs one request whatever its size.
+
+    `batch`: bytes of the largest batch of several messages.
+    """
     return _made(
         Producer,
         {
@@ -81,7 +91,7 @@ def transactional_producer(settings: Settings, transactional_id: str, reachable:
             "delivery.report.only.error": True,  # the commit says what arrived
             "compression.type": "lz4",
             "linger.ms": 20,
-            "batch.size": 1_000_000,
+            "batch.size": min(batch, _BATCH),
             "batch.num.messages": 20_000,
             "queue.buffering.max.messages": 100_000,
             "queue.buffering.max.kbytes": 32 * 1024,
@@ -176,7 +186,7 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_
     `wait_ms`: how long a fetch waits when there is nothing, so how soon an end is told, and how often one asks there.
     """
     return _made(
-        ClosingConsumer,
+        TopicConsumer,
         {
             "group.id": f"sorbus-reader-{role}",
             "isolation.level": "read_committed" if committed else "read_uncommitted",
@@ -225,7 +235,7 @@ def _made(client: Callable[[Config], Client], config: Config) -> Client:
 def _note_refusal(error: KafkaError) -> None:
     """librdkafka's error callback: only here does it report a failed login; calls fail as if no broker were there."""
     global _refused
-    if error.code() in _AUTH:
+    if error.code() in _LOGIN:
         _refused = (time.monotonic(), error.str())
 
 
@@ -236,11 +246,16 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
     if error.code() in _AWAY | _SILENT and _refused and time.monotonic() - _refused[0] < _REFUSED_FOR:
         words = f"{doing}: Kafka rejects our login: {_refused[1]}; correct the SASL settings in SORBUS_KAFKA_CONFIG"
         return refused_login(AuthError(words))
-    if error.code() in _AUTH:
-        words = f"{doing}: Kafka denies access: {error.str()}; fix SORBUS_KAFKA_CONFIG or the broker's ACLs"
+    if error.code() in _LOGIN:
+        words = f"{doing}: Kafka denies access: {error.str()}; correct the SASL settings in SORBUS_KAFKA_CONFIG"
         return refused_login(AuthError(words))
+    if (needs := RIGHTS.get(error.code())) is not None:
+        fix = f"this login needs {needs}: add it to the broker's ACLs (docs/providers.md)"
+        return AuthError(f"{doing}: Kafka denies access: {error.str()}; {fix}")
     if error.code() in _FENCED:
         return TransientError(f"{doing}: another process has taken over from this producer", retry_after=30.0)
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return missing("kafka", Oversized(f"{doing}: Kafka: {error.str()} (the topic's max.message.bytes)"))
     fix = "; check that Kafka runs at the address in SORBUS_KAFKA" if error.code() in _AWAY else ""
     if error.code() == KafkaError.INVALID_TIMESTAMP:  # all our messages have the time of our clock
         fix = "; set this machine's clock, or that of Kafka's brokers: they differ by more than Kafka allows"
@@ -267,12 +282,14 @@ def read_to_end(
     ends: dict[tuple[str, int], int] | None = None,
     through: Mapping[tuple[str, int], int] = MappingProxyType({}),
 ) -> Iterator[Message]:
-    """Every message from the given offsets to the partitions' current ends; TransientError if none arrives.
+    """Every message from the given offsets to the partitions' current ends; TransientError if for `patience` seconds
+    none arrives. A Kafka that throttles its readers is slow, and shows all of it.
 
     `ends` collects where each partition ended: past the transaction markers, which aren't messages. `through`: where
     each ends at least: a transaction whose commit was confirmed is part of it only once its markers are written.
     """
     patience = _PATIENCE if patience is None else patience
+    wait = patience
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
         left: set[tuple[str, int]] = {(part.topic, part.partition) for part in partitions}
@@ -281,8 +298,8 @@ def read_to_end(
             if messages:  # consume waits for as many as requested: available messages arrive at once
                 messages += consumer.consume(4999, 0.005)
             else:
-                patience -= 1.0
-                if patience <= 0:
+                wait -= 1.0
+                if wait <= 0:
                     why = "a transaction is open there; Kafka ends it within a minute if its producer is gone"
                     missing = why if left & through.keys() else "Kafka sent nothing for a while"
                     raise TransientError(f"reading {sorted(left)}: {missing}")
@@ -290,6 +307,7 @@ def read_to_end(
             for message in messages:
                 failure = message.error()
                 if failure is None:
+                    wait = patience
                     yield message
                 elif failure.code() == KafkaError._PARTITION_EOF:
                     if offset_of(message) < through.get(partition_of(message), 0):

@@ -181,15 +181,16 @@ class Letters:
         if letter and letter not in self._queued:
             self._close(letter, b"requeued")
 
-    def supersede(self, landed: Iterable[Message]) -> None:
-        """Queues the closing of dead letters that a delivered state of the same record has made obsolete."""
-        if not self._of_record:
-            return
-        for message in landed:
+    def supersede(self, landed: Iterable[Message]) -> list[Message]:
+        """Queues the closing of dead letters that a delivered state of the same record has made obsolete: which did."""
+        closing: list[Message] = []
+        for message in landed if self._of_record else ():
             state, own = _state(message), dict(headers_of(message)).get(LETTER)
             for key in tuple(self._of_record.get(bytes_of(message.key()), ())):
                 if key != own and state.covers(self._open[key].state):
                     self._close(key, b"superseded", state.version)
+                    closing.append(message)
+        return closing
 
     def flush(self) -> None:
         """Waits until Kafka has all messages. TransientError if it doesn't: call again.

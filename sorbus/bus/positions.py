@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 
-from sorbus.bus.kafka import all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.kafka import (
+    all_partitions,
+    bytes_of,
+    kafka_errors,
+    offset_of,
+    partition_of,
+    read_to_end,
+    topic_reader,
+)
 from sorbus.bus.names import Names
 from sorbus.connector import Position
 from sorbus.errors import TransientError
 from sorbus.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def read_positions(settings: Settings, names: Names, through: Sequence[int] = ()) -> dict[str, Position]:
@@ -27,15 +38,33 @@ def read_positions(settings: Settings, names: Names, through: Sequence[int] = ()
         if not partitions:
             raise TransientError(f"there is no topic {names.positions} yet; run `sorbus apply`")
         for message in read_to_end(consumer, partitions, through=shown):
-            system, value = bytes_of(message.key()).decode(), message.value()
+            system, value = bytes_of(message.key()).decode(errors="replace"), message.value()
             if value is None:
                 found.pop(system, None)
+            elif (position := opened_position(bytes_of(value))) is not None:
+                found[system] = position
             else:
-                found[system] = json.loads(value)
+                _log.warning(
+                    "%s holds a message that no producer wrote, and is read without it: key %r, offset %d of partition"
+                    " %d",
+                    names.positions,
+                    system[:100],
+                    offset_of(message),
+                    partition_of(message)[1],
+                )
     finally:
         with kafka_errors("closing a reader"):
             consumer.close()
     return found
+
+
+def opened_position(value: bytes) -> Position | None:
+    """A stored position; None for what no producer wrote, which must stop neither producers nor their monitors."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def position_message(names: Names, system: str, position: Position) -> tuple[str, bytes, bytes]:

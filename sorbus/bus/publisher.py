@@ -6,13 +6,18 @@ Kafka's transactions (KIP-98) also fence: a second producer of the same system m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from operator import itemgetter
+from types import MappingProxyType
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AclOperation
 
-from sorbus.bus.kafka import as_error, kafka_errors, prompt_id, transactional_producer
+from sorbus.bus.kafka import MAX_MESSAGE_BYTES, admin, as_error, kafka_errors, prompt_id, transactional_producer
 from sorbus.bus.reachable import Reachable
-from sorbus.errors import PermanentError, TransientError
+from sorbus.bus.topic_facts import denied
+from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.event import Headers
 from sorbus.settings import Settings
 
@@ -26,6 +31,15 @@ _TRANSACTIONS = "__transaction_state"
 Outgoing = tuple[str, bytes, bytes | None, Headers]
 """A message on its way: topic, key, value, headers."""
 
+_FRAMED = 150
+"""Bytes that Kafka adds to a message that is sent alone, at most."""
+
+
+def message_bytes(key: bytes, value: bytes | None, headers: Iterable[tuple[str, str | bytes | None]]) -> int:
+    """What a message takes of its topic's max.message.bytes if it is sent alone and can't be compressed."""
+    names = sum(len(name) + len(content or b"") + 8 for name, content in headers)
+    return len(key) + len(value or b"") + names + _FRAMED
+
 
 class Publisher:
     """One system's producer on the bus. Any error leaves the transaction open: `close` it and open a new one."""
@@ -37,14 +51,21 @@ class Publisher:
         *,
         is_stopping: Callable[[], bool] = lambda: False,
         reachable: Reachable | None = None,
+        largest: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Takes over from a predecessor: its open transaction is aborted, its further calls fail.
+
+        `largest`: topic -> bytes of the largest message that it takes, where that is to be heeded.
 
         `is_stopping` ends the wait for an unreachable Kafka: nothing is lost, the next start repeats it.
         """
         self._is_stopping = is_stopping
-        self._id = transactional_id
-        self._producer = transactional_producer(settings, transactional_id, reachable)
+        self._settings = settings
+        self._topics: set[str] = set()
+        """Those of the transaction in progress."""
+        self._largest = largest
+        batch = min(largest.values(), default=MAX_MESSAGE_BYTES)
+        self._producer = transactional_producer(settings, transactional_id, reachable, batch=batch)
         self._begun_at: float | None = None
         self._committed_at = 0.0
         prompt_id(self._producer, _TRANSACTIONS)
@@ -68,6 +89,13 @@ class Publisher:
     ) -> None:
         """Adds a message to the transaction, beginning one if needed. PermanentError if it is too large."""
         self.begin()
+        self._topics.add(topic)
+        if (most := self._largest.get(topic)) is not None and (size := message_bytes(key, value, headers)) > most:
+            raise PermanentError(
+                f"the event has {size:,} bytes, more than its topic takes ({most:,}): shorten it where it comes from,"
+                f" or raise max.message.bytes of {topic} (`sorbus apply` does) and requeue it",
+                reason="too large",
+            )
         deadline = None
         while True:
             try:
@@ -84,21 +112,25 @@ class Publisher:
                         f"the event has {len(value or b''):,} bytes, more than Kafka accepts in one message",
                         reason="too large",
                     ) from error
-                raise as_error(error.args[0], "publishing") from error
+                raise self._why_not(error.args[0], "publishing") from error
 
     def produce_all(self, messages: Sequence[Outgoing]) -> list[tuple[int, PermanentError]]:
         """Adds many messages; returns the indexes of those that are too large, with the reason."""
         self.begin()
+        self._topics.update(map(itemgetter(0), messages))
         produce, refused = self._producer.produce, []
         for place, (topic, key, value, headers) in enumerate(messages):
             try:
-                produce(topic, value, key, headers=headers)
+                if not self._largest:
+                    produce(topic, value, key, headers=headers)
+                    continue
             except (BufferError, KafkaException):
-                try:
-                    self.produce(topic, key, value, headers)
-                except PermanentError as error:
-                    refused.append((place, error))
-        self._producer.poll(0)
+                pass  # `produce` waits, or says why
+            try:
+                self.produce(topic, key, value, headers)
+            except PermanentError as error:
+                refused.append((place, error))
+        self.poll()
         return refused
 
     def commit(self) -> None:
@@ -107,6 +139,7 @@ class Publisher:
             return
         self._in_steps(self._producer.commit_transaction, "committing a transaction")
         self._begun_at, self._committed_at = None, time.monotonic()
+        self._topics.clear()
 
     def _in_steps(self, call: Callable[[float], None], doing: str) -> None:
         """Runs a transactional call in short steps, so that signals are handled; librdkafka resumes it each time."""
@@ -116,14 +149,32 @@ class Publisher:
                 return call(_STEP)
             except KafkaException as error:
                 failure = error.args[0]
-                self.poll()
                 late = time.monotonic() > deadline or self._is_stopping()
                 if failure.code() != KafkaError._TIMED_OUT or late:
-                    raise as_error(failure, doing) from error
+                    raise self._why_not(failure, doing) from error
+                self.poll()
 
     def poll(self) -> None:
-        """Lets the client run its callbacks; call it now and then while nothing is published."""
-        self._producer.poll(0)
+        """Lets the client run its callbacks; call it now and then while nothing is published. TransientError, AuthError
+        where it can publish no more.
+        """
+        with kafka_errors("publishing"):
+            self._producer.poll(0)
+
+    def _why_not(self, failure: KafkaError, doing: str) -> SorbusError:
+        """A failure in plain words. In a transaction that has failed Kafka's client says only that it has; why, it says
+        to who commits it.
+        """
+        if failure.code() == KafkaError._STATE and self._begun_at is not None:
+            try:
+                self._producer.commit_transaction(0)
+            except KafkaException as error:
+                failure = error.args[0]
+        if failure.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            with suppress(SorbusError):
+                names = denied(admin(self._settings), sorted(self._topics), [AclOperation.WRITE])
+                doing = f"{doing}: on {', '.join(names)}" if names else doing
+        return as_error(failure, doing)
 
     def close(self) -> None:
         """Aborts what is not committed."""

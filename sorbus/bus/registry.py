@@ -18,12 +18,15 @@ from sorbus.bus.registry_access import registry_client
 from sorbus.errors import AuthError, SchemaError, TransientError, missing
 from sorbus.http_api import bounded
 from sorbus.settings import Settings
+from sorbus.tls import connection_words, way_to
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes, uncompressed: a schema has a few thousand."""
 LONGEST_CALL = 15.0
 """Seconds for one call, from the DNS lookup to the last byte."""
 _JSON = "application/vnd.schemaregistry.v1+json"
+_LARGEST = 2**32 - 1
+"""A frame has four bytes for a schema's id."""
 _UNKNOWN = (40401, 40402, 40403, 40408)
 """The API's error codes for an unknown subject, version or schema, and a subject without its own level."""
 
@@ -133,12 +136,15 @@ class ConfluentRegistry:
     def _call(self, doing: str, method: str, path: str, content: dict[str, str] | None) -> JsonValue:
         """A registry's answer; None for anything it reports as unknown. AuthError, SchemaError, TransientError."""
         try:
+            request = self._client.build_request(method, path, json=content)
             for attempt in stamina.retry_context(on=_may_pass, attempts=3, wait_initial=0.1, wait_max=1.0):
                 with attempt, bounded.within(LONGEST_CALL):
-                    request = self._client.build_request(method, path, json=content)
                     response, raw = bounded.read(self._client, request, largest=LARGEST_ANSWER)
-                    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+                    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or _is_busy(response):
                         raise httpx.HTTPStatusError(_said(response, raw), request=request, response=response)
+        except httpx.TransportError as error:
+            where = way_to(request.url)
+            raise _unable(doing, f"{where}: {connection_words(error)}") from error
         except (httpx.HTTPError, bounded.TooLarge, bounded.UnknownEncoding, OSError) as error:
             raise _unable(doing, str(error) or type(error).__name__) from error
         status = response.status_code
@@ -156,7 +162,7 @@ class ConfluentRegistry:
 
 def _whole(found: dict[str, JsonValue], name: str) -> int:
     number = found.get(name)
-    if isinstance(number, int):
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _LARGEST:
         return number
     raise _lacks(name)
 
@@ -188,6 +194,10 @@ def _said(response: httpx.Response, raw: bytes) -> str:
     found = _parsed(raw)
     message = found.get("message") if isinstance(found, dict) else None
     return str(message)[:500] if message else f"{response.status_code} {response.reason_phrase}".strip()
+
+
+def _is_busy(response: httpx.Response) -> bool:
+    return response.status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
 def _may_pass(error: Exception) -> bool:

@@ -63,6 +63,11 @@ def registry_client(settings: Settings, *, timeout: float, headers: Mapping[str,
     )
 
 
+def registry_certificates(settings: Settings) -> ssl.SSLContext:
+    """Those that a connection to the registry is checked with, and shows. UsageError for an unreadable file."""
+    return _certificates(settings.registry_config)
+
+
 def _certificates(config: Mapping[str, str], *, public: bool = False) -> ssl.SSLContext:
     """`public`: an issuer of tokens may have a public certificate where the registry has a private one."""
     files = [config.get(key) for key in (_CA, _CERTIFICATE, _KEY)]

@@ -7,18 +7,31 @@ first meaning: producers write it before the first event that bears it, and ever
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-from sorbus.bus.kafka import all_partitions, bytes_of, idempotent_producer, read_to_end, topic_reader
+from confluent_kafka import Message
+
+from sorbus.bus.kafka import (
+    all_partitions,
+    bytes_of,
+    idempotent_producer,
+    offset_of,
+    partition_of,
+    read_to_end,
+    topic_reader,
+)
 from sorbus.bus.names import Names
 from sorbus.bus.sending import Single, send
 from sorbus.errors import SchemaError, TransientError
 from sorbus.event import record_inside
 from sorbus.schema import RecordSchema, parse_schema
 from sorbus.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class WrittenSchema(NamedTuple):
@@ -36,6 +49,7 @@ class SchemaHistory:
         self._settings, self._names = settings, names
         self._lock = threading.Lock()
         self._found: dict[bytes, dict[str, WrittenSchema]] = {}
+        self._foreign: set[tuple[bytes, bytes]] = set()
 
     def schema(self, prefix: bytes) -> WrittenSchema | None:
         """What was written under a frame's head; None if it is not known here. SchemaError, TransientError."""
@@ -52,11 +66,9 @@ class SchemaHistory:
             try:
                 partitions = all_partitions(reader, self._names.schemas)
                 for message in read_to_end(reader, partitions) if partitions else ():
-                    head = bytes.fromhex(bytes_of(message.key()).partition(b"/")[0].decode())
-                    entry = json.loads(bytes_of(message.value()))
-                    record = record_inside(parse_schema(entry["schema"], where=f"{self._names.schemas}: {head.hex()}"))
-                    written = WrittenSchema(entry["subject"], entry["schema"], record)
-                    self._found.setdefault(head, {})[record.encoding] = written
+                    if (found := self._opened(message)) is not None:
+                        head, written = found
+                        self._found.setdefault(head, {})[written.record.encoding] = written
             finally:
                 reader.close()
             return self._found
@@ -86,6 +98,28 @@ class SchemaHistory:
         with self._lock:
             for head, each in new:
                 self._found.setdefault(head, {})[each.record.encoding] = each
+
+    def _opened(self, message: Message) -> tuple[bytes, WrittenSchema] | None:
+        """A message's head and schema; None, said once, for what Sorbus didn't write: it must not stop all readers."""
+        key, value = bytes_of(message.key()), bytes_of(message.value())
+        try:
+            head, entry = bytes.fromhex(key.partition(b"/")[0].decode()), json.loads(value)
+            subject, text = str(entry["subject"]), str(entry["schema"])
+            record = record_inside(parse_schema(text, where=f"{self._names.schemas}: {head.hex()}"))
+        except (ValueError, KeyError, TypeError, SchemaError) as error:
+            if (key, value) not in self._foreign:
+                self._foreign.add((key, value))
+                _log.warning(
+                    "%s holds a message that no release of Sorbus wrote, and is read without it: key %r, offset %d of"
+                    " partition %d (%s)",
+                    self._names.schemas,
+                    key[:100],
+                    offset_of(message),
+                    partition_of(message)[1],
+                    error,
+                )
+            return None
+        return head, WrittenSchema(subject, text, record)
 
     def _only(self, head: bytes) -> WrittenSchema | None:
         same = self._found.get(head, {})

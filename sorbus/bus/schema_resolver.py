@@ -15,6 +15,7 @@ from sorbus.bus.schema_history import schema_history
 from sorbus.errors import PermanentError, SchemaError
 from sorbus.event import envelope_schema, record_inside, single_object_prefix
 from sorbus.schema import RecordSchema, parse_schema
+from sorbus.schema_reading import read_as
 from sorbus.settings import Settings
 
 
@@ -26,10 +27,11 @@ class SchemaResolver:
         self._registry = open_registry(settings)
         self._history = schema_history(settings, names)
         self._known: dict[bytes, RecordSchema] = {}
-        self._records: set[str] = set()
+        self._records: dict[str, RecordSchema] = {}
+        """By name, as they are read."""
         for schema in schemas:
             self._known[single_object_prefix(envelope_schema(schema))] = schema
-            self._records.add(_short(schema))
+            self._records[_short(schema)] = schema
 
     def prefix(self, data_type: str, schema: RecordSchema) -> bytes:
         """The frame's head for events of `data_type`; registers a new schema. SchemaError, TransientError."""
@@ -41,7 +43,8 @@ class SchemaResolver:
         return prefix
 
     def schema(self, prefix: bytes) -> RecordSchema:
-        """The record schema for a frame's head. PermanentError if it is unknown, TransientError to retry.
+        """The record schema for a frame's head, with the names that fields have now. PermanentError if it is unknown,
+        TransientError to retry.
 
         SchemaError if events with this head were written with different schemas.
         """
@@ -74,7 +77,8 @@ class SchemaResolver:
                 f"{where} says {found.name}, not {wanted}: the registry was emptied, or isn't the one that the event"
                 " was written with; see docs/runbooks/registry-emptied.md"
             )
-        return found
+        reader = self._records.get(_short(found))
+        return found if reader is None else read_as(found, reader)
 
 
 def _short(schema: RecordSchema) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from sorbus.bus.kafka import bytes_of, kafka_errors, prompt_id
+from sorbus.bus.kafka import as_error, bytes_of, kafka_errors, prompt_id
 from sorbus.errors import TransientError
 
 _TIMEOUT, _AT_ONCE = 30.0, 0.02
@@ -34,16 +34,16 @@ class Single(NamedTuple):
 def send(producer: Producer, messages: Iterable[Single], doing: str, done: Callable[[int], None] | None = None) -> None:
     """Writes the messages and waits until Kafka has them. `done` is called with the index of each.
 
-    TransientError if any fails: some may be written, and no other will be written later; TooLarge.
+    TransientError, AuthError if any fails: some may be written, and no other will be written later; TooLarge.
     """
-    failed: list[str] = []
+    failed: list[KafkaError] = []
     too_large: list[bytes] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             too_large.append(bytes_of(message.key()))
         elif error is not None:
-            failed.append(str(error))
+            failed.append(error)
         elif done is not None:
             done(1)
 
@@ -58,16 +58,19 @@ def send(producer: Producer, messages: Iterable[Single], doing: str, done: Calla
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     too_large.append(key)
                     break
-                raise TransientError(f"{doing}: {key.decode(errors='replace')} can't be written: {error}") from error
+                raise as_error(error.args[0], f"{doing}: {key.decode(errors='replace')} on {topic}") from error
     with kafka_errors(doing):
         if left := producer.flush(_AT_ONCE):
             prompt_id(producer, topic)
             left = producer.flush(_TIMEOUT)
+    failure = failed[0] if failed else None
     if left:
         producer.purge()
         producer.flush(1.0)
-    if left or failed:
-        raise TransientError(f"{doing}: Kafka did not accept them: {failed[0] if failed else 'no answer'}")
+    if failure is not None:
+        raise as_error(failure, f"{doing}: {topic} did not accept them")
+    if left:
+        raise TransientError(f"{doing}: {topic} did not accept them: no answer")
     if too_large:
         shown = too_large[0].decode(errors="replace")
         raise TooLarge(f"{doing}: {shown} is larger than Kafka accepts in one message", too_large)

@@ -135,18 +135,23 @@ def _by_clock(report: ProcessReport, at: float) -> ProcessReport:
     return replace(report, at=at, since=report.since + wrong, last_reads=reads)
 
 
-def require_running(settings: Settings, names: Names, process: str) -> None:
-    """Before a request to a process, which reads requests from when it was first ready until it ends or is refused.
-
-    TransientError if it wouldn't read one now.
-    """
+def running_reports(settings: Settings, names: Names, process: str) -> list[ProcessReport]:
+    """Those of a command's instances that run now. TransientError."""
     reader = StatusReader(settings, names)
     try:
         found = [one for one in reader.read() if one.process == process]
     finally:
         reader.close()
     now = time.time()
-    running = [one for one in found if one.exit_code is None and now - one.at <= SILENT]
+    return [one for one in found if one.exit_code is None and now - one.at <= SILENT]
+
+
+def require_running(settings: Settings, names: Names, process: str) -> None:
+    """Before a request to a process, which reads requests from when it was first ready until it ends or is refused.
+
+    TransientError if it wouldn't read one now.
+    """
+    running = running_reports(settings, names, process)
     if any(one.was_ready and one.dependency != REFUSED for one in running):
         return
     if running:

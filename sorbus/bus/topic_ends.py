@@ -96,7 +96,7 @@ class TopicEnds:
 
 
 def stored_ends(position: Position | None) -> dict[str, list[int]]:
-    """What a stored position says; empty if its producer publishes in transactions alone."""
+    """What a stored position says; empty in those of earlier releases, and where the producer can't count them."""
     return cast("dict[str, list[int]]", (position or {}).get(ENDS_KEY) or {})
 
 

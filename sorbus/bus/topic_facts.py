@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from concurrent.futures import wait
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AclOperation, AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from sorbus.bus.kafka import kafka_errors
 from sorbus.errors import TransientError
@@ -36,15 +36,23 @@ _recent_lock = threading.Lock()
 
 
 class TopicFacts(NamedTuple):
-    """`id` is Kafka's; `begins` and `ends` are each partition's log start offset and high watermark."""
+    """`id` is Kafka's; `begins` and `ends` are each partition's log start offset and high watermark, `epochs` the
+    number of its leader, as far as Kafka says it.
+    """
 
     id: str
     begins: tuple[int, ...]
     ends: tuple[int, ...]
+    epochs: tuple[int | None, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         return self.begins == self.ends
+
+    def led_since(self, partition: int, epoch: int) -> bool:
+        """Whether a partition has another leader than the one with that number."""
+        now = self.epochs[partition] if partition < len(self.epochs) else None
+        return now is not None and now != epoch
 
 
 def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
@@ -53,7 +61,12 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str,
 
 
 def partition_counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
-    """Topic -> its partition count, of those that a list of all topics would show. AuthError, TransientError.
+    """`listed_topics` without ids."""
+    return {topic: count for topic, (_, count) in listed_topics(admin, topics).items()}
+
+
+def listed_topics(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Topic -> its id and partition count, of those that a list of all would show. AuthError, TransientError.
 
     Kafka isn't asked for that list: it may hold thousands of other people's topics.
     """
@@ -62,7 +75,7 @@ def partition_counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int
         return {}
     with kafka_errors("listing topics"):
         admin.list_topics(names[0], timeout=_TIMEOUT)  # it says why Kafka can't be asked, which describing doesn't
-    return {topic: count for topic, (_, count) in _described(admin, names, _UNLISTED).items()}
+    return _described(admin, names, _UNLISTED)
 
 
 def _described(admin: AdminClient, topics: Iterable[str], left_out: Container[int]) -> dict[str, tuple[str, int]]:
@@ -74,13 +87,39 @@ def _described(admin: AdminClient, topics: Iterable[str], left_out: Container[in
         asked = admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT)
         wait(asked.values(), _TIMEOUT)
         for name, future in asked.items():
-            try:
-                described = future.result(0)
-            except KafkaException as error:
-                if error.args[0].code() in left_out:
-                    continue
-                raise
+            with kafka_errors(f"describing topic {name}"):
+                try:
+                    described = future.result(0)
+                except KafkaException as error:
+                    if error.args[0].code() in left_out:
+                        continue
+                    raise
             found[name] = str(described.topic_id), len(described.partitions)
+    return found
+
+
+def denied(admin: AdminClient, topics: Iterable[str], needs: Collection[AclOperation]) -> dict[str, list[str]]:
+    """Topic -> the rights among `needs` that this login lacks on it, by name; empty where Kafka doesn't say.
+
+    Of topics that are there. TransientError.
+    """
+    names, found = list(dict.fromkeys(topics)), {}
+    if not names:
+        return {}
+    with kafka_errors("asking which rights there are on topics"):
+        asked = admin.describe_topics(
+            TopicCollection(names), include_authorized_operations=True, request_timeout=_TIMEOUT
+        )
+        wait(asked.values(), _TIMEOUT)
+        for name, future in asked.items():
+            try:
+                allowed = future.result(0).authorized_operations
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    found[name] = [AclOperation.DESCRIBE.name]
+                continue
+            if allowed and (lacking := [each.name for each in needs if each not in allowed]):
+                found[name] = lacking
     return found
 
 
@@ -113,8 +152,9 @@ def topic_facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFac
         return {
             name: TopicFacts(
                 id,
-                tuple(begins[name, number] for number in range(count)),
-                tuple(ends[name, number] for number in range(count)),
+                tuple(begins[name, number].offset for number in range(count)),
+                tuple(ends[name, number].offset for number in range(count)),
+                tuple(ends[name, number].leader_epoch for number in range(count)),
             )
             for name, (id, count) in ids.items()
         }
@@ -124,7 +164,9 @@ class _GoneError(Exception):
     """A topic that was described isn't there when its offsets are asked for."""
 
 
-def _offsets(admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+def _offsets(
+    admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec
+) -> dict[tuple[str, int], ListOffsetsResultInfo]:
     if not parts:
         return {}
     doing = "reading where topics begin and end"
@@ -132,7 +174,7 @@ def _offsets(admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec)
         asked = admin.list_offsets({TopicPartition(*part): spec for part in parts}, request_timeout=_TIMEOUT)
         wait(asked.values(), _TIMEOUT)
         try:
-            return {(part.topic, part.partition): future.result(0).offset for part, future in asked.items()}
+            return {(part.topic, part.partition): future.result(0) for part, future in asked.items()}
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise _GoneError(f"{doing}: {error.args[0].str()}") from error

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka import Message as KafkaMessage
+from pydantic import JsonValue
 
 from sorbus.bus.committed import CommittedPosition, lost_since
-from sorbus.bus.kafka import admin, as_error, kafka_errors, offset_of, partition_of, topic_reader
+from sorbus.bus.kafka import Partition, admin, as_error, kafka_errors, offset_of, partition_of, topic_reader
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
+from sorbus.bus.truncation import CUT_OFF, ReadUpTo, cut_off, read_up_to
 from sorbus.errors import AuthError, LostPosition, SorbusError, TransientError
 from sorbus.settings import Settings
 
@@ -22,6 +25,8 @@ _MORE = 0.05
 _log = logging.getLogger(__name__)
 Offsets = dict[str, list[int]]
 """Topic -> the next offset of each partition."""
+Stored = Mapping[str, Mapping[str, object]]
+"""Topic -> its part of a stored position, with its `id` and, not in those of earlier releases, `read`."""
 
 
 class TopicMessage(NamedTuple):
@@ -38,7 +43,7 @@ class ClusterTopics:
     """Facts about topics, over one connection. `missing`: what to do where there is no such topic."""
 
     def __init__(self, settings: Settings, missing: str) -> None:
-        self._admin, self._missing = admin(settings), missing
+        self._settings, self._admin, self._missing = settings, admin(settings), missing
 
     def facts(self, topics: list[str]) -> dict[str, TopicFacts]:
         """TransientError, also for a topic that isn't there."""
@@ -47,6 +52,15 @@ class ClusterTopics:
             if topic not in found:
                 raise TransientError(f"there is no topic {topic}: {self._missing}")
         return found
+
+    def cut_off(self, facts: Mapping[str, TopicFacts], stored: Stored) -> dict[str, str]:
+        """Topic -> how it isn't the one that was read, where an unclean leader election has replaced its end.
+
+        AuthError, TransientError.
+        """
+        same = {topic: stored[topic] for topic, found in facts.items() if stored.get(topic, {}).get("id") == found.id}
+        found = cut_off(self._settings, facts, _last_read(same))
+        return {topic: CUT_OFF.format(f"the topic {topic} (partition {number})") for topic, number in sorted(found)}
 
     def deletes_kept(self, topics: list[str]) -> dict[str, float]:
         """Topic -> the seconds for which it keeps deletes, of those that are compacted. TransientError."""
@@ -75,8 +89,10 @@ class TopicReader:
         lost: Callable[[str], str] = str,
         *,
         may_skip: bool = False,
+        stored: Stored = MappingProxyType({}),
     ) -> None:
-        self._lost = lost
+        """`stored`: topic -> its part of a position, which has what `last_read` said."""
+        self._lost, self._read = lost, _last_read(stored)
         self.ends: dict[tuple[str, int], int] = {}
         """Topic and partition -> where it was found to end: past the transaction markers, which aren't messages."""
         reset = {"auto.offset.reset": "earliest" if may_skip else "error"}
@@ -125,6 +141,8 @@ class TopicReader:
             failure = message.error()
             if failure is None:
                 self._left.add(partition_of(message))
+                if (read := read_up_to(message)) is not None:
+                    self._read[partition_of(message)] = read
                 has_given = True
                 yield message
             elif failure.code() == KafkaError._PARTITION_EOF:
@@ -137,6 +155,11 @@ class TopicReader:
                 self._failure = as_error(failure, f"reading {message.topic()}")
         if not has_given:
             self._raise_failure()
+
+    def last_read(self, topic: str, offsets: Sequence[int]) -> list[JsonValue]:
+        """Of each partition, what tells later whether the topic still holds what lies before these offsets."""
+        known = [self._read.get((topic, number)) for number in range(len(offsets))]
+        return [[min(one.offset, at), one.epoch] if one else None for one, at in zip(known, offsets, strict=True)]
 
     def close(self) -> None:
         """Leaves the cluster."""
@@ -158,6 +181,11 @@ def why_lost(
         if why := lost_since(CommittedPosition(offset, id, at), found, number, kept):
             return why.format(f"the topic {topic} (partition {number})")
     return ""
+
+
+def _last_read(stored: Stored) -> dict[Partition, ReadUpTo]:
+    read = {topic: cast("list[list[int] | None]", part.get("read") or []) for topic, part in stored.items()}
+    return {(topic, number): ReadUpTo(*one) for topic, all in read.items() for number, one in enumerate(all) if one}
 
 
 def _message(message: KafkaMessage) -> TopicMessage:

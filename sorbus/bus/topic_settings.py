@@ -77,5 +77,8 @@ def settings_of(client: AdminClient, topics: Iterable[str]) -> dict[str, dict[st
     resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
     with kafka_errors("reading the topics' settings"):
         asked = client.describe_configs(resources) if resources else {}
-        found = {str(one.name): future.result(_TIMEOUT) for one, future in asked.items()}
+    found = {}
+    for one, future in asked.items():
+        with kafka_errors(f"reading the settings of topic {one.name}"):
+            found[str(one.name)] = future.result(_TIMEOUT)
     return {topic: {name: str(entry.value) for name, entry in config.items()} for topic, config in found.items()}

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 import sorbus
 from sorbus.cli.context import Context
+from sorbus.control_characters import escaped
 from sorbus.errors import ExitCode, MapError, SorbusError
 
 BROKEN_PIPE = 128 + 13
@@ -116,7 +117,7 @@ def _traceback(error: SorbusError) -> str:
 def _message(error: SorbusError) -> str:
     if isinstance(error, MapError) and (count := len(error.findings)):
         return f"{error}\nsorbus: {count} problem{'s' * (count != 1)} found in the map"
-    return f"sorbus: {error}"
+    return escaped(f"sorbus: {error}", lines=True)
 
 
 def _print_version(asked: bool) -> None:

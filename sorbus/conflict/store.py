@@ -27,6 +27,8 @@ Choice = Literal["overwrite", "keep"]
 ALL: tuple[ConflictState, ...] = ("open", "overwrite", "keep", "overwritten", "rewritten", "over")
 _FOLDER = Path(__file__).parent / "sql"
 _NEWEST = 2**62
+KEPT = "a person keeps what the application has in"
+"""How the reason of a delivery begins that changes nothing since a person has decided so."""
 
 
 class Contest(NamedTuple):

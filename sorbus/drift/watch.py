@@ -19,6 +19,7 @@ from sorbus.drift.store import DriftStore, accepted_with
 from sorbus.errors import SorbusError
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.state.storable import storable
 from sorbus.telemetry.metrics import DRIFT_OPEN
 
 _WRITE_EVERY = 1.0
@@ -93,6 +94,7 @@ class DriftWatch:
 
     def accept(self, resource: str, shape: Shape) -> None:
         """Accepts this as the resource's shape."""
+        shape = {storable(field): kind for field, kind in shape.items()}
         with self._lock:
             if self._shapes.get(resource) != shape:
                 self._shapes[resource] = dict(shape)
@@ -100,6 +102,7 @@ class DriftWatch:
 
     def saw(self, data_type: str, resource: str, now: Shape, mapped: Mapped) -> list[Drift]:
         """Compares a resource's current shape: opens findings, settles obsolete ones. Returns the new differences."""
+        now = {storable(field): kind for field, kind in now.items()}
         with self._lock:
             before = self._shapes.get(resource)
             if before is None:
@@ -167,7 +170,7 @@ class DriftWatch:
             elif entry.ids == tuple(ids):
                 return
             entry.drift, entry.last_seen, entry.is_new = drift, time.time(), True
-            entry.ids, entry.example = tuple(ids), ", ".join(ids[:5])[:200]
+            entry.ids, entry.example = tuple(ids), storable(", ".join(ids[:5])[:200])
             self._show()
 
     def confirmed_deletes(self, data_type: str, resource: str) -> frozenset[str]:
@@ -185,11 +188,11 @@ class DriftWatch:
         """Records that a record is held back because a field is missing or has another type."""
         with self._lock:
             for what in ("missing", "retyped"):
-                entry = self._open.get((data_type, resource, field, what))
+                entry = self._open.get((data_type, resource, storable(field), what))
                 if entry is None:
                     continue
                 entry.count, entry.last_seen, entry.is_new = entry.count + 1, time.time(), True
-                entry.example = entry.example or example[:200]
+                entry.example = entry.example or storable(example[:200])
                 if entry.drift.severity != "held":
                     entry.drift, entry.mapping = entry.drift._replace(severity="held"), mapped.get(field, "")
                     self._show()
@@ -198,8 +201,8 @@ class DriftWatch:
         """Records the first value of a field that is new or has another type, masked if it may be personal."""
         with self._lock:
             for key, entry in self._open.items():
-                if key[:3] == (data_type, resource, field) and not entry.example and example:
-                    entry.example, entry.is_new = example[:200], True
+                if key[:3] == (data_type, resource, storable(field)) and not entry.example and example:
+                    entry.example, entry.is_new = storable(example[:200]), True
 
     def without_example(self, data_type: str, resource: str) -> list[str]:
         """The fields that are new or have another type and no example value yet."""
@@ -272,6 +275,10 @@ class DriftWatch:
             if str(error) != self._reason:  # once per reason, not once a second
                 self._reason = str(error)
                 _log.warning("%s: drift findings can't be stored now: %s", self._system, error)
+        except Exception as error:  # noqa: BLE001 - the thread outlives whatever one write meets
+            if repr(error) != self._reason:
+                self._reason = repr(error)
+                _log.exception("%s: drift findings can't be stored", self._system)
 
     def _read(self) -> None:
         assert self._store is not None
@@ -304,13 +311,14 @@ class DriftWatch:
                 self._store.accept(self._system, name, shapes[name])
                 del shapes[name]
             for key in list(findings):
-                number = self._store.put(findings.pop(key))
+                number = self._store.put(findings[key])
+                del findings[key]
                 with self._lock:
                     if key in self._open:
                         self._open[key].number = number
                     else:
                         self._settled.append((number, "it has its former shape"))
-        except SorbusError:
+        except Exception:
             with self._lock:
                 self._settled += settled
                 self._applied |= applied

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -130,6 +132,14 @@ def application(system: BoundSystem) -> Application:
     if findings:
         raise MapError(sorted(findings))
     return made
+
+
+def identity_of(application: Application) -> str:
+    """Which application, and whose account in it: the address, and a digest of the settings that aren't secret."""
+    known = application.description.settings
+    settings = {name: value for name, value in application.settings.items() if not known[name].secret}
+    digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{application.base_url}#{digest}" if settings else application.base_url
 
 
 def _fill(text: str, settings: Mapping[str, str]) -> str:

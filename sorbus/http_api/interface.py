@@ -19,7 +19,7 @@ class Page(NamedTuple):
     """A page of a list. `after` is passed to the next call; None: this was the last.
 
     `has_more`: the application says that there are more, but not where. `refused`: what it said in place of this
-    page, where that passes for the end.
+    page, where that passes for the end; `may_be_cut`: unless it is a maximum, since all pages before were full.
     """
 
     records: Sequence[Record]
@@ -27,6 +27,7 @@ class Page(NamedTuple):
     total: int | None = None
     has_more: bool = False
     refused: str = ""
+    may_be_cut: bool = False
 
 
 class FoundRecord(NamedTuple):

@@ -143,6 +143,14 @@ def is_behind_the_last(pagination: Pagination, place: PagePosition | None, error
     )
 
 
+def may_be_a_maximum(pagination: Pagination, place: PagePosition, error: PermanentError) -> bool:
+    """Whether a page that `is_behind_the_last` may be one that the application has and doesn't show.
+
+    Elasticsearch, HubSpot and others refuse what lies behind their first 10,000 records as a wrong request.
+    """
+    return error.status in (400, 422) and error.reason != "gone" and place.read % pagination.size == 0
+
+
 def says_more(answer: Answer, pagination: Pagination) -> bool:
     """Whether an answer says by its flag that there are more pages."""
     return _says(answer.body, pagination.more) is True and _says(answer.body, pagination.done) is not True

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.invalid_value import InvalidValue
 
 _LONGEST_LIST = 1000
 _STEP = re.compile(
@@ -61,9 +62,11 @@ def parse_path(path: str) -> tuple[Step, ...]:
 
 
 def read_path(record: Json, path: str) -> Json | None:
-    """The value at a path; None if there is none."""
+    """The value at a path; None if there is none. Inside an `InvalidValue` it is that one."""
     found = record
     for step in parse_path(path):
+        if isinstance(found, InvalidValue):
+            return found
         found = _step_into(found, step)
     return found
 

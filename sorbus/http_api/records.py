@@ -27,6 +27,7 @@ from sorbus.http_api.interface import (
     Record,
     Transport,
 )
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.http_api.named import named_by
 from sorbus.http_api.outcome import reports_failure
 from sorbus.http_api.pagination import (
@@ -34,6 +35,7 @@ from sorbus.http_api.pagination import (
     after_page,
     is_behind_the_last,
     join_url,
+    may_be_a_maximum,
     page_call,
     says_more,
     shows_all,
@@ -88,9 +90,9 @@ class RecordsApi:
         try:
             answer = self._read(call, doing=doing)
         except PermanentError as error:
-            if is_behind_the_last(listing.pagination, place, error):
-                return Page((), None, refused=str(error))
-            raise
+            if place is None or not is_behind_the_last(listing.pagination, place, error):
+                raise
+            return Page((), None, refused=str(error), may_be_cut=may_be_a_maximum(listing.pagination, place, error))
         if answer.status == 304 and since is not None:
             return Page((), None)
         records = self._records(answer, listing, doing)
@@ -171,8 +173,8 @@ class RecordsApi:
         try:
             answer = self._transport.send(call, doing=doing)
         except PermanentError as error:
-            if is_behind_the_last(paging, place, error):
-                return [], None, True
+            if place is not None and is_behind_the_last(paging, place, error):
+                return [], None, not may_be_a_maximum(paging, place, error)
             if error.reason != "gone":
                 raise
             self._require_list(resource, error)
@@ -377,9 +379,10 @@ _MOST_FOUND = 20
 
 
 def is_deleted(resource: ApiResource, record: Record) -> bool:
-    """Whether one of the resource's marks says that the record counts as deleted."""
+    """Whether one of the resource's marks says that the record counts as deleted; an unreadable value doesn't."""
     return any(
         (found := read_path(record, path)) is not None
+        and not isinstance(found, InvalidValue)
         and (found == value or str(found) == str(value) or (value == "*" and found not in (False, "", 0)))
         for path, value in resource.deleted.items()
     )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from sorbus.errors import PermanentError
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
 from sorbus.http_api.interface import Call, FoundRecord, Json, Record
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.http_api.path import drop_path, last_first, read_path, take_paths, write_path
 from sorbus.http_api.placeholders import Values, fill_json, fill_path, fill_text
 from sorbus.http_api.values import dump_json
+from sorbus.mapping.errors import shown
+
+_BROKEN_BYTE = re.compile("[\udc80-\udcff]")
+"""What `load_json` makes of bytes that aren't UTF-8."""
 
 
 def request(what: Operation | Listing | Search, values: Values) -> Call:
@@ -54,12 +61,35 @@ def placed(resource: ApiResource, fields: Record) -> Record:
 
 
 def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
-    """A whole record for an update that requires one: the current record with our fields, without read-only ones."""
+    """A whole record for an update that requires one: the current record with our fields, without read-only ones.
+
+    PermanentError where the record holds something that couldn't be read exactly: sent back, it would be another.
+    """
     whole = copy.deepcopy(current)
     fixed = [path for path, field in resource.fields.items() if (field.read_only or field.once) and "[]" not in path]
     for path in last_first(fixed):
         drop_path(whole, path)
-    return _over(whole, fields)
+    whole = _over(whole, fields)
+    _require_sendable(whole)
+    return whole
+
+
+def _require_sendable(value: Json, path: str = "") -> None:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _require_sendable(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            _require_sendable(inner, f"{path}[{place}]")
+    elif isinstance(value, InvalidValue) or (isinstance(value, str) and _BROKEN_BYTE.search(value)):
+        why = getattr(value, "why", "") or "couldn't be read exactly"
+        raise PermanentError(
+            f"field {path} of the record there: {shown(str(value))} {why}. The update would change it; correct it"
+            " there, or mark it `read_only` in the API's description if updates may leave it out",
+            reason="value",
+            field=path,
+            value=str(value)[:200],
+        )
 
 
 def emptied(resource: ApiResource, operation: Operation, fields: Record) -> Record:

@@ -13,6 +13,7 @@ from sorbus.calendar_limits import EPOCH
 from sorbus.errors import PermanentError
 from sorbus.http_api.description import ApiField, FieldKind, Moment
 from sorbus.http_api.interface import Json
+from sorbus.http_api.invalid_value import InvalidValue, RepeatedValue
 from sorbus.mapping.errors import shown
 
 _MS_JSON = re.compile(r"/Date\((-?\d{1,17})(?:[+-]\d{4})?\)/")
@@ -21,21 +22,14 @@ _MOST_DIGITS = 1000
 _LARGEST_EXPONENT = 400
 DEEPEST = 100
 """Maximum nesting of objects and lists in an answer."""
+_LONGEST_SHOWN = 1000
+_MOST_REPEATED = 10
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
-class InvalidValue(str):
-    """A part of an answer that can't be represented, in its original text: 1e999999, NaN, a number of 5,000 digits.
-
-    The rest of the answer is still read; only a record with a field that needs this value is rejected. `why`: the end
-    of a sentence about it, with the fix, where it is something else that is wrong with the value.
-    """
-
-    why = ""
-
-
 def load_json(data: bytes | str, *, broken_text: bool = False) -> Json:
-    """JSON with exact numbers; `InvalidValue` for numbers that can't be exact, and for nesting deeper than `DEEPEST`.
+    """JSON with exact numbers; `InvalidValue` for numbers that can't be exact, for nesting deeper than `DEEPEST`, and
+    for a name that one object has with several values.
 
     `broken_text`: takes texts with raw line breaks, tabs and bytes that aren't UTF-8; such a byte becomes a lone
     surrogate, which nothing encodes, so that the rest can be read. ValueError for malformed JSON, or if it is nested
@@ -45,6 +39,7 @@ def load_json(data: bytes | str, *, broken_text: bool = False) -> Json:
     try:
         found = json.loads(
             text,
+            object_pairs_hook=_object_of,
             parse_float=_number,
             parse_int=_whole_number,
             parse_constant=InvalidValue,
@@ -167,6 +162,21 @@ def require_valid(value: Json) -> None:
             reason="value",
             value=str(value)[:200],
         )
+
+
+def _object_of(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    values: dict[str, list[Json]] = {}
+    for name, value in pairs:
+        held = values.setdefault(name, [])
+        if len(held) < _MOST_REPEATED and not any(type(value) is type(one) and value == one for one in held):
+            held.append(value)
+    return {
+        name: held[0] if len(held) == 1 else RepeatedValue(dump_json(held)[:_LONGEST_SHOWN])
+        for name, held in values.items()
+    }
 
 
 def _text_of(data: bytes) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sorbus.identity.name_similarity import core, has_legal_form
-from sorbus.identity.normalise import Form, folded, form_of, normalise
+from sorbus.identity.normalise import Form, folded, form_of, may_differ, normalise
 from sorbus.schema import SchemaField
 
 _COMPANY = frozenset({"company", "organisation", "organization", "employer"})
@@ -78,6 +78,10 @@ class Features:
         """The normalised value of `field`."""
         form = self._roles.forms.get(field)
         return normalise(form, self.fields.get(field)) if form else None
+
+    def may_differ(self, field: str, other: Features) -> bool:
+        """Whether the values of `field`, whose forms are the same, may be of two things all the same."""
+        return may_differ(self._roles.forms[field], self.fields.get(field), other.fields.get(field))
 
     def text(self, field: str) -> str:
         """The value of `field` as shown to people."""

@@ -109,7 +109,7 @@ class Matcher:
         ours, others = self.traits(record), {each.external_id: self.traits(each.fields) for each in candidates}
         taken = taken or {}
         hits = {
-            key: [id for id, other in others.items() if other.form(key) == form]
+            key: _surest(ours, {id: other for id, other in others.items() if other.form(key) == form}, key)
             for key in self.keys
             if (form := ours.form(key)) is not None
         }
@@ -145,10 +145,13 @@ class Matcher:
             return ask(f"{len(hits[key])} records have the same {_said(key)}")
         if len(found) > 1:
             return ask("the keys point to different records")
+        there = others[found[0]]
+        if there.form(key) == ours.form(key) and ours.may_differ(key, there):
+            return ask(f"the same {_said(key)} but for how it is written: {ours.text(key)} / {there.text(key)}")
         if found[0] in taken:
             return ask(f"the record with the same {_said(key)} is {taken[found[0]]} already")
         for other_key in self._stronger(key):
-            if ours.form(other_key) and others[found[0]].form(other_key):
+            if ours.form(other_key) and there.form(other_key):
                 return ask(f"the same {_said(key)}, but another {_said(other_key)}")
         return Verdict("link", f"the same {_said(key)}", found[0])
 
@@ -182,6 +185,11 @@ class Matcher:
                     yield 8, f"{_said(key)} nearly the same: {ours.text(key)} / {other.text(key)}"
                 else:
                     yield -15, f"another {_said(key)}: {ours.text(key)} / {other.text(key)}"
+
+
+def _surest(ours: Features, found: Mapping[str, Features], key: str) -> list[str]:
+    """Of records with the same key those that are written alike, too, if there are any."""
+    return [id for id, other in found.items() if not ours.may_differ(key, other)] or list(found)
 
 
 def _names(ours: Features, other: Features) -> tuple[float, list[str]]:

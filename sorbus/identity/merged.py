@@ -45,6 +45,11 @@ class Merged:
         """The task for a person, in plain words; "" if there is none."""
         if self.state == "done":
             return ""
+        if self.way == "person" and self.problem:
+            return (
+                f"{self.external_id} was to be merged into {self.survivor} in {self.system} by hand: {self.problem};"
+                f" decide {self.candidate} again, or say done"
+            )
         if self.way == "person":
             return f"merge {self.external_id} into {self.survivor} in {self.system}, or archive it there; then say done"
         verb = "merged into" if self.way == "merge" else "deleted, since it is"

@@ -30,6 +30,12 @@ _NOTHING = frozenset({"n/a", "na", "none", "null", "nil", "unknown", "tbd", "tba
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _PHONE_END = re.compile(r"[^\W\d_]|[;,/]")
+_POINT = re.compile(r"(?<![\d.,])(\d+)[.,](\d{1,2})(?![\d.,])")
+_STROKE = re.compile(r"(?<![\d/])(\d+)[/\u2044](\d{1,2})(?![\d/])")
+_GROUP_END = re.compile("\\d(?=[-_.,:/\u2010-\u2015]\\d)")
+_REGISTERED = 9
+"""Digits from which on a code is likely of a register of companies, persons or accounts."""
+_GROUPING = re.compile("[\\s_.,:;/'()\u2044\u2010-\u2015\u2212-]|^#(?=\\d)")
 
 
 def form_of(field: SchemaField) -> Form:
@@ -63,6 +69,43 @@ def _form(form: Form, written: str) -> str | None:
     return written if written and written not in _NOTHING else None
 
 
+def may_differ(form: Form, one: object, other: object) -> bool:
+    """Whether two values with the same normal form may be of two things, by what the form leaves out: a code's signs
+    (1.5 and 15, A+ and A-) and groups (100-12 and 1001-2), a telephone's extension, an address's query.
+    """
+    texts = [folded(_written(value) or "") for value in (one, other)]
+    match form:
+        case "code":
+            return len({_with_signs(text) for text in texts}) > 1 or _are_grouped_apart(*texts)
+        case "phone":
+            ends = [_PHONE_END.search(text) for text in texts]
+            left = {"".join(filter(str.isdecimal, end.string[end.start() :])) for end in ends if end is not None}
+        case "web":
+            left = {text.partition(text[end.start()])[2] for text in texts if (end := re.search("[?#]", text))}
+        case _:
+            return False
+    return len(left - {""}) > 1
+
+
+def _with_signs(code: str) -> str:
+    """A folded code without what only groups it; a point or stroke with at most two digits behind it is a number's."""
+    kept = _STROKE.sub("\\1\N{DIVISION SLASH}\\2", _POINT.sub("\\1\N{MIDDLE DOT}\\2", code))
+    return _GROUPING.sub("", kept)
+
+
+def _are_grouped_apart(one: str, other: str) -> bool:
+    """Whether both folded codes have groups of digits that contradict each other, and too few digits to be a
+    register's number, which people group as they like.
+    """
+    mine, theirs = _groups(one), _groups(other)
+    return sum(map(str.isdecimal, one)) < _REGISTERED and not (mine <= theirs or theirs <= mine)
+
+
+def _groups(code: str) -> set[int]:
+    """After how many letters and digits groups of digits end."""
+    return {sum(map(str.isalnum, code[: found.end()])) for found in _GROUP_END.finditer(code)}
+
+
 def folded(text: str) -> str:
     """Unicode's compatibility form, case-folded, without invisible characters and repeated spaces (UAX 15)."""
     return " ".join(normalize("NFKC", _UNSEEN.sub("", text).casefold()).split())
@@ -83,8 +126,13 @@ def _written(value: object) -> str | None:
     return str(value)
 
 
+def _address(text: str) -> str:
+    """Like `folded`, but a sharp s stays one: strasse.example is another domain than straße.example."""
+    return "".join(normalize("NFKC", _UNSEEN.sub("", text).lower()).split())
+
+
 def _email(text: str) -> str:
-    address = folded(text).replace(" ", "")
+    address = _address(text)
     local, _, domain = address.rpartition("@")
     return address if local and domain else ""
 
@@ -105,7 +153,7 @@ def _code(text: str) -> str:
 
 
 def _web(text: str) -> str:
-    address = _SCHEME.sub("", folded(text).replace(" ", ""))
+    address = _SCHEME.sub("", _address(text))
     address = re.split(r"[?#]", address, maxsplit=1)[0]
     host, slash, path = address.partition("/")
     host = re.sub(r":(?:80|443)$", "", host.rpartition("@")[2]).removeprefix("www.").rstrip(".")

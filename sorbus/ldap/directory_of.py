@@ -14,6 +14,12 @@ def connection_of(system: BoundSystem) -> LdapConnection:
     return system.connection
 
 
+def account_of(system: BoundSystem) -> str:
+    """What ids are told apart by: the base, and the attribute that they are."""
+    options = connection_of(system)
+    return f"{options.base}#{options.identity_attribute}".lower()
+
+
 def directory_of(system: BoundSystem) -> Directory:
     """The directory; nothing is reached yet."""
     return Directory(system.name, connection_of(system), system.folder)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Call, CutShort, FoundRecord, Json, Page, Record
-from sorbus.http_api.values import InvalidValue
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.ldap.attribute_types import DirectorySchema
 from sorbus.ldap.entry_set import EntryRecord, EntrySet, equality, names_in, only, record_of, replace_references
 from sorbus.ldap.entry_writer import EntryWriter

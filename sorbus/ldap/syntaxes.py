@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json
-from sorbus.http_api.values import InvalidValue
+from sorbus.http_api.invalid_value import InvalidValue
 from sorbus.ldap.active_directory import guid, guid_bytes, moment, sid, ticks
 from sorbus.ldap.attribute_types import AttributeType, Syntax
 from sorbus.mapping.errors import shown

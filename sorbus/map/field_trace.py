@@ -18,6 +18,7 @@ from sorbus.map.checks.bound import Bound
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.assign import Assignment, Parts, assign_source, assign_target
 from sorbus.mapping.convert import convert
+from sorbus.mapping.default import Defaults
 from sorbus.mapping.errors import shown
 from sorbus.mapping.field_refs import (
     ID,
@@ -120,7 +121,7 @@ def explain_target(bound: Bound, flow: BoundFlow, record: Row, id: str) -> tuple
     resources = bound.loaded.consumer(system).resources_of(flow.options)
     parts = assign_target(flow.mapping, system, data_type, flow.schema, resources, flow.lookups)
     tagged = _personal(flow.schema)
-    defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
+    defaults = Defaults(flow.schema.fields)
 
     def one(part: str, item: int, assignment: Assignment, values: Row) -> FieldTrace:
         inputs = _inputs(assignment)
@@ -130,7 +131,7 @@ def explain_target(bound: Bound, flow: BoundFlow, record: Row, id: str) -> tuple
         personal |= {into} if personal else set()
         return _trace(assignment, values, FieldRef(part, assignment.into), item, into, names, personal, None)
 
-    return tuple(_each(parts, {**defaults, ID: id, **record}, one, {ID: id}))
+    return tuple(_each(parts, defaults.fill(record, **{ID: id}), one, {ID: id}))
 
 
 def explain_delivery(loaded: LoadedMap, flow: BoundFlow, delivery: Delivery) -> tuple[FieldTrace, ...]:

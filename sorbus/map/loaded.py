@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -202,6 +202,16 @@ class LoadedMap:
             self.resources_in(flow.to),
             self._times(flow),
             shown,
+            self._places,
+        )
+
+    @cached_property
+    def _places(self) -> frozenset[tuple[str, str, str]]:
+        """Where flows bring data types, as `BoundFlow.places` says."""
+        flows = self.map.flows
+        return frozenset(
+            (flow.to, flow.data_type, target_resources(self.map, flow).get("", "") if flow.runs else "")
+            for flow in flows
         )
 
     def _times(self, flow: Flow) -> DeliveryTimes | None:

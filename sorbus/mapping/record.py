@@ -13,7 +13,7 @@ from sorbus.connector import BoundFlow, BoundSource, Delivery
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source, assign_target
 from sorbus.mapping.convert import convert
-from sorbus.mapping.default import encoded_default
+from sorbus.mapping.default import Defaults, encoded_default
 from sorbus.mapping.rule import RuleError
 
 Row = Mapping[str, object]
@@ -53,7 +53,7 @@ def target_maker(flow: BoundFlow, resource: str) -> Callable[[Delivery], dict[st
     parts = assign_target(mapping, flow.system.name, name, flow.schema, {"": resource}, flow.lookups)
     known = {"id", *(field.name for field in flow.schema.fields)}
     assignments = [one for one in parts[""] if one.source is None or one.source in known]
-    defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
+    defaults = Defaults(flow.schema.fields)
 
     def make(delivery: Delivery) -> dict[str, object]:
         try:
@@ -63,7 +63,7 @@ def target_maker(flow: BoundFlow, resource: str) -> Callable[[Delivery], dict[st
         if end != len(delivery.data):
             told = f"the record ends at byte {end} of {len(delivery.data)}: it isn't what its schema says"
             raise PermanentError(told, reason="undecodable")
-        row = {**defaults, "id": delivery.id.decode(errors="replace"), **record}
+        row = defaults.fill(record, id=delivery.id.decode(errors="replace"))
         return {one.into: _value(one, row) for one in assignments}
 
     return make

@@ -8,6 +8,7 @@ from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.errors import PermanentError
 from sorbus.mapping.condition import compile_condition
+from sorbus.mapping.default import Defaults
 from sorbus.mapping.errors import RuleError
 from sorbus.mapping.rule import Rule
 from sorbus.schema import RecordSchema
@@ -28,7 +29,7 @@ class RecordFilter:
     def __init__(self, flow: BoundFlow) -> None:
         """RuleError if the condition can't be read; the flow has one."""
         self._flow, self._rule = flow, condition_of_flow(flow)
-        self._defaults = {one.name: one.default for one in flow.schema.fields if one.has_default}
+        self._defaults = Defaults(flow.schema.fields)
 
     def apply(self, delivery: Delivery) -> Filtered:
         """PermanentError where the condition can't be decided for the record: it names field and condition."""
@@ -39,7 +40,7 @@ class RecordFilter:
         except Undecodable:
             return Filtered(delivery, is_outside=False)  # the connector reports it
         try:
-            is_inside = self._rule(None, {**self._defaults, "id": delivery.id.decode(errors="replace"), **record})
+            is_inside = self._rule(None, self._defaults.fill(record, id=delivery.id.decode(errors="replace")))
         except RuleError as error:
             field = next(iter(sorted(self._rule.uses)))
             raise PermanentError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -179,17 +178,15 @@ class PostgresChecksums:
 
     def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]:
         with postgres_errors(self._doing):
-            values: dict[str, dict[str, str | None]] = {}
-            rows = Counter[str]()
-            for id, row, _ in self._texts("", ids):
-                values[id] = row
-                rows[id] += 1
+            rows: dict[str, list[Mapping[str, str | None]]] = {}
+            for id, row, _ in sorted(self._texts("", ids), key=item_order):
+                rows.setdefault(id, []).append(row)
             items: dict[str, dict[str, list[Mapping[str, str | None]]]] = {}
             for part in self._parts.keys() - {""}:
                 for id, row, _ in sorted(self._texts(part, ids), key=item_order):
                     items.setdefault(id, {}).setdefault(part, []).append(row)
             self._check_files()
-        found = {id: RecordTexts(row, items.get(id, {}), rows[id]) for id, row in values.items()}
+        found = {id: RecordTexts(row[0], items.get(id, {}), len(row), tuple(row[1:])) for id, row in rows.items()}
         for id in items.keys() - found.keys():  # items of a record that isn't there
             found[id] = RecordTexts(None, items[id])
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from threading import Lock
@@ -42,6 +42,11 @@ _HISTORY = sql.SQL(
     "create table if not exists migration ("
     " name text primary key, hash text not null, applied_at timestamptz not null default now())"
 )
+_LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL, which cuts longer ones."""
+_WHOSE = "Sorbus's state of the map with the topic prefix "
+_KAFKA = " in Kafka "
+"""A schema's comment has these before a prefix and a cluster's id: prefixes that differ in punctuation share a name."""
 _RENAMED = {"0022_merged.sql": "0026_merged.sql", "0022_sending.sql": "0027_sending.sql"}
 """Migrations that were applied under another name: three files once shared a number."""
 _shared: dict[tuple[str, str], State] = {}
@@ -55,7 +60,7 @@ class State:
     _least, _most = 0, LARGEST
 
     def __init__(self, dsn: str, prefix: str = "") -> None:
-        self._connection = PostgresConnection(dsn=SecretStr(dsn))
+        self._connection, self.prefix = PostgresConnection(dsn=SecretStr(dsn)), prefix
         self.schema = schema_of(prefix)
         self._pool: ConnectionPool[Connection] | None = None
         self._lock = Lock()
@@ -76,7 +81,7 @@ class State:
         """
         with _of_state(), postgres_errors(_DOING):
             try:
-                with self._opened().connection() as connection:
+                with self._opened().connection() as connection, _closed_if_read_only(connection):
                     yield connection
             except PoolTimeout as error:
                 with connect(self._connection, "state"):  # raises the cause, if the database is still away
@@ -127,7 +132,8 @@ class State:
 
     def _share(self, other: State) -> None:
         """Begins as another connection to the same state."""
-        self._connection, self.schema, self._pool, self._lock = other._connection, other.schema, None, Lock()
+        self._connection, self.schema, self.prefix = other._connection, other.schema, other.prefix
+        self._pool, self._lock = None, Lock()
 
     def _prepare(self, connection: Connection) -> None:
         """Called with each new connection; leaves no transaction open."""
@@ -156,6 +162,16 @@ class State:
 
 
 @contextmanager
+def _closed_if_read_only(connection: Connection) -> Iterator[None]:
+    """After a failover a session may be one with a standby: the next one is opened where the address leads then."""
+    try:
+        yield
+    except errors.ReadOnlySqlTransaction:
+        connection.close()
+        raise
+
+
+@contextmanager
 def _of_state() -> Iterator[None]:
     try:
         yield
@@ -176,7 +192,10 @@ def is_not_made(error: SorbusError) -> bool:
 
 def schema_of(prefix: str) -> str:
     """The schema that holds the state of the map with this topic prefix."""
-    return f"sorbus_{re.sub(r'[^a-z0-9]', '_', prefix.lower())}" if prefix else "sorbus"
+    name = f"sorbus_{re.sub(r'[^a-z0-9]', '_', prefix.lower())}" if prefix else "sorbus"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 9]}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}"
 
 
 def close_states() -> None:
@@ -203,9 +222,10 @@ class Migration(NamedTuple):
 def migrate(state: State) -> list[str]:
     """Brings the state's tables up to date and returns what was applied. Idempotent, and safe to run concurrently.
 
-    SorbusError if an applied migration has changed since; TransientError, AuthError.
+    SorbusError if an applied migration has changed since, or another map has it; TransientError, AuthError.
     """
     with state.connection() as connection, postgres_errors(_DOING):
+        _refuse_foreign(connection, state.schema, state.prefix)
         applied = _applied(connection, state.schema)
     done = []
     for migration in migrations():
@@ -218,6 +238,8 @@ def migrate(state: State) -> list[str]:
             )
             if not _has_schema(connection, state.schema):
                 connection.execute(sql.SQL("create schema {}").format(sql.Identifier(state.schema)))
+            if _refuse_foreign(connection, state.schema, state.prefix) is None:
+                _claim(connection, state.schema, state.prefix)
             connection.execute(_HISTORY)
             if not _pending(migration, _applied(connection, state.schema)):
                 continue
@@ -227,22 +249,36 @@ def migrate(state: State) -> list[str]:
     return done
 
 
-def plan_state(dsn: str, prefix: str) -> list[Step]:
-    """The step that creates the state or brings it up to date; none if it is. Errors as in `migrate`."""
+def plan_state(dsn: str, prefix: str, kafka: str = "") -> list[Step]:
+    """The step that creates the state or brings it up to date; none if it is. Errors as in `migrate`.
+
+    `kafka`: the cluster's id. A state that another cluster's processes have used is taken over by a step of its own.
+    """
     schema = schema_of(prefix)
     with connect(PostgresConnection(dsn=SecretStr(dsn)), "plan") as connection, postgres_errors(_DOING):
+        said = _refuse_foreign(connection, schema, prefix) or ""
         applied = _applied(connection, schema)
     missing = [migration.name for migration in migrations() if _pending(migration, applied)]
-    if not missing:
-        return []
+    other = said.partition(_KAFKA)[2]
 
     def run() -> None:
         state = State(dsn, prefix)
         try:
             migrate(state)
+            if kafka and (not said or said.startswith(_WHOSE)):
+                with state.connection() as connection:
+                    _claim(connection, schema, prefix, kafka)
         finally:
             state.close()
 
+    if kafka and other not in ("", kafka):
+        words = (
+            f"it is that of this map in another Kafka (cluster {other}, and this one is {kafka}). Where that runs, give"
+            " one of them a database of its own (SORBUS_DATABASE): each would take what the other has deferred"
+        )
+        return [Step("state database", f"take over schema {schema}", words, run)]
+    if not missing:
+        return []
     return [
         Step(
             "state database",
@@ -273,6 +309,30 @@ def _pending(migration: Migration, applied: dict[str, str]) -> bool:
 
 def _has_schema(connection: Connection, schema: str) -> bool:
     return connection.execute("select 1 from pg_namespace where nspname = %s", (schema,)).fetchone() is not None
+
+
+def _refuse_foreign(connection: Connection, schema: str, prefix: str) -> str | None:
+    """What the schema's comment says; None without one. SorbusError if that is another map."""
+    row = connection.execute(
+        "select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = %s", (schema,)
+    ).fetchone()
+    said = str(row[0]) if row is not None and row[0] is not None else None
+    if said is None or not said.startswith(_WHOSE):
+        return said
+    other = said.removeprefix(_WHOSE).partition(_KAFKA)[0]
+    if other != prefix:
+        raise SorbusError(
+            f"the schema {schema} holds the state of the map with topic_prefix {other!r}, and this"
+            f" one has {prefix!r}: give one of them another prefix, or a database of its own (SORBUS_DATABASE)"
+        )
+    return said
+
+
+def _claim(connection: Connection, schema: str, prefix: str, kafka: str = "") -> None:
+    with suppress(errors.InsufficientPrivilege), connection.transaction():  # an administrator's schema
+        comment = sql.SQL("comment on schema {} is {}")
+        whose = f"{_WHOSE}{prefix}{_KAFKA}{kafka}" if kafka else _WHOSE + prefix
+        connection.execute(comment.format(sql.Identifier(schema), sql.Literal(whose)))
 
 
 def _applied(connection: Connection, schema: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from sorbus.control_characters import escaped
 from sorbus.privacy.mask import masked_text
 
 # structlog imports rich if installed, for tracebacks that nothing here draws: a sixth of each process's start.
@@ -75,7 +76,8 @@ def configure_logs(
         last += [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
     else:
         # A traceback is rendered to text first, so that the redaction sees it too.
-        last += [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=has_colours)]
+        renderer = structlog.dev.ConsoleRenderer(colors=has_colours)
+        last += [structlog.processors.format_exc_info, redact, _for_a_terminal, renderer]
 
     handler = logging.StreamHandler(target)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
@@ -104,6 +106,14 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The structlog processor that hides secrets: by key, and inside texts (connection strings, headers, key=value)."""
     for key, value in event.items():
         event[key] = _redacted(key, value)
+    return event
+
+
+def _for_a_terminal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """No value of a record moves the cursor, or makes lines that look like others: further lines are indented."""
+    for key in ("event", "exception"):
+        if isinstance(text := event.get(key), str):
+            event[key] = escaped(text, lines=True).replace("\n", "\n    ")
     return event
 
 

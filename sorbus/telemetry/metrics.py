@@ -176,6 +176,7 @@ class WebhookMetrics:
         self._seconds = WEBHOOK_SECONDS.labels(system)
         if system:  # present from the first scrape on, so that a first rejection is an increase
             WEBHOOKS.labels(system, "unsigned")
+            WEBHOOKS.labels(system, "stale")
             WEBHOOKS.labels(system, "accepted")
 
     def answered(self, outcome: str, seconds: float) -> None:

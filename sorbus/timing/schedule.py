@@ -95,6 +95,14 @@ class Timing:
         second = first and self.next_after(first)
         return first if first is not None and second is not None and due > second else due
 
+    def has_run(self, at: datetime, due: datetime, now: datetime) -> bool:
+        """Whether a run that began at `at` was that of `due`, a time that has passed.
+
+        One from beyond the next time to run was noted by a clock that was ahead then, and says nothing.
+        """
+        following = self.next_after(now)
+        return due <= at and (following is None or at < following)
+
     def longest_pause(self, now: datetime) -> float:
         """The longest time between two runs from `now` on, in seconds: 0 for real-time, a weekend for weekdays."""
         if self.every is not None:

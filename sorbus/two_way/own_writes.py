@@ -89,6 +89,19 @@ from own_state
 where system = %(system)s and data_type = %(data_type)s and number > %(after)s and number <= %(until)s
 order by number limit %(most)s
 """
+_NUMBER_AGAIN = b"""
+with n as (
+    insert into own_write_count as c (system, data_type, number) values (%(system)s, %(data_type)s, %(after)s)
+    on conflict (system, data_type) do update set number = c.number + %(after)s where c.number < %(after)s
+    returning number
+), s as (
+    update own_state o set number = o.number + %(after)s, version = null, record = null from n
+    where o.system = %(system)s and o.data_type = %(data_type)s
+)
+update own_write w set number = w.number + %(after)s from n
+where w.system = %(system)s and w.data_type = %(data_type)s
+"""
+"""What is numbered lower than what is on the topic gets numbers above it; states are looked at, and not published."""
 _TOUCHED = b"""
 select external_id
 from own_write
@@ -211,9 +224,14 @@ class OwnWrites:
         )
 
     def fresh(self, after: int, most: int) -> tuple[list[OwnState], int]:
-        """The states behind `after` in their order, and up to which number these are all."""
+        """The states behind `after` in their order, and up to which number these are all.
+
+        Where no number is as high, the database was restored to before: what is noted in it gets new numbers.
+        """
         rows = self._run(b"select number from own_write_count where system = %(system)s and data_type = %(data_type)s")
         until = cast("int", rows[0][0]) if rows else 0
+        if until < after:
+            self._run(_NUMBER_AGAIN, after=after)
         if until <= after:
             return [], after
         found = [

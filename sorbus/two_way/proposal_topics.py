@@ -75,7 +75,9 @@ class ProposalTopics:
                 self._read_at[topic][: len(offsets)] = cast("list[float]", before["read_at"])
         self._is_end_stored = False
         self._check()
-        self._reader = TopicReader(settings, f"merge-{data_type}", self._offsets, self._lost)
+        for why in self._cluster.cut_off(facts, stored).values():
+            raise LostPosition(self._lost(why))
+        self._reader = TopicReader(settings, f"merge-{data_type}", self._offsets, self._lost, stored=stored)
 
     @property
     def is_at_end(self) -> bool:
@@ -105,7 +107,12 @@ class ProposalTopics:
                 self._offsets[topic][number] = max(self._offsets[topic][number], end)
             self._read_at = {topic: [time.time()] * len(offsets) for topic, offsets in self._offsets.items()}
         topics: dict[str, JsonValue] = {
-            topic: {"id": self._ids[topic], "offsets": list(offsets), "read_at": list(self._read_at[topic])}
+            topic: {
+                "id": self._ids[topic],
+                "offsets": list(offsets),
+                "read_at": list(self._read_at[topic]),
+                "read": self._reader.last_read(topic, offsets),
+            }
             for topic, offsets in self._offsets.items()
         }
         return {"topics": topics}

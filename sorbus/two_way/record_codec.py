@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sorbus.avro.decode import read_record, reader
+from sorbus.avro.decode import read_record
 from sorbus.avro.encode import encoder
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.event import data_at, open_frame
 from sorbus.mapping.convert import converter
-from sorbus.mapping.default import encoded_default
-from sorbus.schema import RecordSchema, SchemaField
+from sorbus.mapping.default import default_value
+from sorbus.schema import RecordSchema
 from sorbus.two_way.merged_record import Values
 
 
@@ -35,7 +35,7 @@ class RecordCodec:
         self._schema, self._schemas = schema, schemas
         self._prefix = schemas.prefix(data_type, schema)
         self._fields = {field.name: (converter(field.type), encoder(field.type)) for field in schema.fields}
-        self._defaults = {field.name: _default(field) for field in schema.fields}
+        self._defaults = {field.name: default_value(field) for field in schema.fields}
 
     def encode(self, values: Values) -> tuple[bytes, bytes]:
         """The head of the record's frame, and its Avro. ValueError, TypeError."""
@@ -74,8 +74,3 @@ class RecordCodec:
         except (ValueError, TypeError):
             return False
         return True
-
-
-def _default(field: SchemaField) -> object:
-    encoded = encoded_default(field)
-    return None if encoded is None else reader(field.type)(encoded, 0)[0]

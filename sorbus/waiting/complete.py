@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sorbus.abilities import (
+    KeepsProgress,
     Preview,
+    Progress,
     SupportsAppliedVersions,
     SupportsHealthCheck,
     SupportsOutcomes,
     SupportsPreview,
     SupportsRequiredFields,
     SupportsVersions,
+    TellsSubmitted,
 )
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, RejectedDelivery
-from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun, SupportsLinkListing
+from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun, SupportsLinkListing, SupportsUncompared
 from sorbus.errors import MustWait, PermanentError, SorbusError
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.convert import convert
-from sorbus.mapping.default import encoded_default
+from sorbus.mapping.default import default_values, encoded_default
 from sorbus.mapping.record_filter import Filtered, RecordFilter
 from sorbus.schema import RecordSchema
 
@@ -36,7 +39,11 @@ def consumer_of(connector: ConsumerConnector, flow: BoundFlow) -> Consumer:
 def completing(consumer: Consumer, flow: BoundFlow) -> Consumer:
     """The same for a consumer that is made already."""
     is_plain = flow.flow.on_incomplete == "pass" and flow.flow.where is None
-    return consumer if is_plain else Completing(consumer, flow)
+    if is_plain:
+        return consumer
+    if isinstance(consumer, KeepsProgress):
+        return (_Submitting if isinstance(consumer, TellsSubmitted) else _Noting)(consumer, flow)
+    return Completing(consumer, flow)
 
 
 def lacking(flow: BoundFlow, id: str, fields: Sequence[str]) -> MustWait:
@@ -72,7 +79,7 @@ class Completing:
             self._filled = {
                 name: convert(value, fields[name].type) for name, value in flow.flow.defaults.items() if name in fields
             }
-        self._unsaid = {one.name: one.default for one in flow.schema.fields if one.has_default}
+        self._unsaid = default_values(flow.schema.fields)
         if (batch := getattr(consumer, "batch", None)) is not None:
             self.batch = cast("int", batch)
 
@@ -90,6 +97,10 @@ class Completing:
     def listed_links(self) -> Iterator[str]:
         """See `SupportsLinkListing`; none where the connector can't tell."""
         return self._consumer.listed_links() if isinstance(self._consumer, SupportsLinkListing) else iter(())
+
+    def uncompared(self) -> Iterator[str]:
+        """See `SupportsUncompared`; none where the connector compares every field."""
+        return self._consumer.uncompared() if isinstance(self._consumer, SupportsUncompared) else iter(())
 
     def _count_needs(self) -> None:
         if isinstance(self._consumer, SupportsRequiredFields):
@@ -219,6 +230,41 @@ class Completing:
         writer = delivery.schema
         schema = writer if filled.keys() <= writer.by_name.keys() else self._flow.schema
         return delivery._replace(schema=schema, data=_encoded(schema, {**found, **filled}), at=0)
+
+
+class _Noting(Completing):
+    """Of a connector that `KeepsProgress`."""
+
+    def progress(self, topic: str) -> Mapping[int, Progress]:
+        """See `KeepsProgress`."""
+        return self._keeper.progress(topic)
+
+    def note_progress(self, topic: str, offsets: Mapping[int, Progress]) -> None:
+        """See `KeepsProgress`."""
+        self._keeper.note_progress(topic, offsets)
+
+    @property
+    def _keeper(self) -> KeepsProgress:
+        assert isinstance(self._consumer, KeepsProgress)
+        return self._consumer
+
+
+class _Submitting(_Noting):
+    """Of one that `TellsSubmitted`, too."""
+
+    @property
+    def on_submitted(self) -> Callable[[], None] | None:
+        """See `TellsSubmitted`."""
+        return self._teller.on_submitted
+
+    @on_submitted.setter
+    def on_submitted(self, value: Callable[[], None] | None) -> None:
+        self._teller.on_submitted = value
+
+    @property
+    def _teller(self) -> TellsSubmitted:
+        assert isinstance(self._consumer, TellsSubmitted)
+        return self._consumer
 
 
 def _encoded(schema: RecordSchema, record: Mapping[str, object]) -> bytes:

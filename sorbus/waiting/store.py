@@ -7,7 +7,7 @@ delivered before is not newer than the target's, so that retrying it changes not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -101,13 +101,33 @@ class WaitingStore:
     def __init__(self, state: State, flow: str, data_type: str, system: str) -> None:
         self._state, self._of = state, {"flow": flow, "data_type": data_type, "system": system}
 
-    def put(self, held: Sequence[HeldBack], *, limit: float) -> None:
-        """Stores them, all or none. Those with why "reference" wait at most `limit` seconds, or less if they say so."""
+    def put(self, held: Sequence[HeldBack], *, limit: float, of: Collection[int] = ()) -> dict[int, int]:
+        """Stores them, all or none. Those with why "reference" wait at most `limit` seconds, or less if they say so.
+
+        `of`: partitions of which that is counted: how often it was.
+        """
         if not held:
-            return
+            return {}
         rows = [self._row(one, limit) for one in held]
         with self._state.connection() as connection, connection.cursor() as cursor:
             cursor.executemany(_statement("put"), rows)
+            if not of:
+                return {}
+            counted = connection.execute(_statement("count"), self._counting(dict.fromkeys(of, 1))).fetchall()
+            return {cast("int", number): cast("int", count) for number, count in counted}
+
+    def counted(self) -> dict[int, int]:
+        """How often records were deferred, by partition."""
+        rows = self._state.run(_statement("counted"), self._of)
+        return {cast("int", number): cast("int", count) for number, count in rows}
+
+    def count(self, least: Mapping[int, int]) -> dict[int, int]:
+        """Counts once more, to these at least."""
+        rows = self._state.run(_statement("count"), self._counting(least))
+        return {cast("int", number): cast("int", count) for number, count in rows}
+
+    def _counting(self, least: Mapping[int, int]) -> Mapping[str, object]:
+        return {**self._of, "partitions": list(least), "counts": list(least.values())}
 
     def take(self, most: int) -> list[Due]:
         """Those that are due, those not tried for the longest time before others; in the order in which they came.
@@ -116,6 +136,14 @@ class WaitingStore:
         """
         rows = self._state.run(_statement("take"), {**self._of, "most": most, "lease": LEASE})
         return sorted((_due(row) for row in rows), key=lambda due: due.since)
+
+    def known(self, done: Sequence[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        """What waits of these versions, by key, and of older ones."""
+        if not done:
+            return set()
+        keys, versions = [key for key, _ in done], [version for _, version in done]
+        rows = self._state.run(_statement("known"), {**self._of, "keys": keys, "versions": versions})
+        return {(bytes(cast("bytes", key)), cast("int", version)) for key, version in rows}
 
     def settle(self, done: Sequence[tuple[bytes, int]]) -> None:
         """Removes these versions, by key, and older ones: they were delivered or are dead letters."""
@@ -153,10 +181,17 @@ class WaitingStore:
         }
 
 
-def counts(state: State) -> dict[tuple[str, str], int]:
-    """How many are deferred, by flow and why. TransientError."""
-    rows = cast("list[tuple[str, str, int]]", state.run(_statement("counts")))
-    return {(flow, why): count for flow, why, count in rows}
+class Deferred(NamedTuple):
+    """How many a flow defers for one reason; `since`: the first of them."""
+
+    records: int
+    since: datetime
+
+
+def counts(state: State) -> dict[tuple[str, str], Deferred]:
+    """Those that are deferred, by flow and why. TransientError."""
+    rows = cast("list[tuple[str, str, int, datetime]]", state.run(_statement("counts")))
+    return {(flow, why): Deferred(count, since) for flow, why, count, since in rows}
 
 
 def missing(state: State) -> list[Missing]:

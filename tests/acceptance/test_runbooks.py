@@ -129,6 +129,13 @@ class Company:
         )
         eventually(lambda: self.crm.execute(query, end).fetchone() == (True,), f"that all is published; {self.told()}")
 
+    def until_noted(self) -> None:
+        """Until the target has noted that it has all; Kafka's offsets follow that."""
+        eventually(
+            lambda: '"lag_records": 0,' in self.said("status", "--json"),
+            f"that nothing is to be delivered; {self.told()}",
+        )
+
     def letters(self) -> list[DeadLetter]:
         return open_letters(self.settings, Names(f"{self.prefix}."), ["part"])
 
@@ -198,6 +205,7 @@ def test_a_target_that_was_restored_is_brought_up_to_date(company: Company, *, i
     copied(company.books_dsn, f"backup_{company.prefix}")
     company.change("since the backup")
     company.until_equal()
+    company.until_noted()
     if is_stopped:
         company.stop("consume")
     put_back(company.books_dsn, f"backup_{company.prefix}")

@@ -23,6 +23,7 @@ from sorbus.bus.registry import ConfluentRegistry
 from sorbus.bus.registry_access import _seconds
 from sorbus.errors import AuthError, SorbusError, TransientError, UsageError
 from sorbus.ops.embedded import Addresses
+from sorbus.ops.monitoring.dependencies import Dependencies, _ask_registry
 from sorbus.settings import Settings
 
 SCHEMA = '{"type": "record", "name": "gate", "fields": []}'
@@ -155,6 +156,8 @@ def test_a_private_ca_and_a_client_certificate(stack: Addresses, unique: str, tm
             "ssl.key.location": str(tmp_path / "key.pem"),
         }
         assert ConfluentRegistry(Settings(registry=url, registry_config={**known, **own})).register(unique, SCHEMA)
+        watched = Dependencies(Settings(registry=url, registry_config={**known, **own}), unique, every=0.0)()
+        assert "registry" not in [problem.subject for problem in watched], "what watches it presents the same"
         for config in (known, {"bearer.auth.token": "abc", **own}):
             with pytest.raises(SorbusError):
                 ConfluentRegistry(Settings(registry=url, registry_config=config)).latest(unique)
@@ -249,3 +252,22 @@ def test_an_address_that_is_none_is_refused_without_a_part_of_its_password(url: 
     with pytest.raises(UsageError, match="SORBUS_REGISTRY is not an address") as refused:
         ConfluentRegistry(Settings(registry=url))
     assert "hunt" not in "".join(traceback.format_exception(refused.value, limit=0))
+
+
+@pytest.mark.parametrize("proxy", ["", "http://sam:hunter22@127.0.0.1:2", "http://127.0.0.1:2"])
+def test_a_registry_that_is_not_reached_is_named_with_the_proxy_in_between(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    through = r" \(through the proxy 127\.0\.0\.1:2\)" if proxy else ""
+    settings = Settings(registry="http://ann:wonder@127.0.0.1:1/apis")
+    latest = ConfluentRegistry(settings).latest
+    asks: list[Callable[[], object]] = [lambda: latest("a"), lambda: _ask_registry(settings)]
+    for ask in asks:
+        with pytest.raises(TransientError, match=rf"127\.0\.0\.1:1{through}.*: Connection refused") as told:
+            ask()
+        assert "hunter22" not in str(told.value)
+        assert "wonder" not in str(told.value)

@@ -136,6 +136,16 @@ def test_an_id_with_two_meanings_is_not_decoded(
         SchemaResolver(settings, names).schema(head)
 
 
+def test_what_an_older_schema_wrote_is_read_under_todays_names(
+    settings: Settings, names: Names, fresh: Callable[[], SchemaHistory]
+) -> None:
+    older = record("part", TEXT)
+    head = register(Forgetful(), fresh(), names.subject("part"), envelope_schema(older).text)
+    today = record("part", {"name": "title", "type": "string", "aliases": ["a"]})
+    assert list(SchemaResolver(settings, names, [today]).schema(head).by_name) == ["title"]
+    assert list(SchemaResolver(settings, names, [older]).schema(head).by_name) == ["a"]
+
+
 def test_a_scale_that_avros_fingerprint_ignores_is_refused_without_a_registry(
     names: Names, fresh: Callable[[], SchemaHistory]
 ) -> None:

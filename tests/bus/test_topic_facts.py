@@ -11,7 +11,7 @@ from sorbus.bus import topic_facts as asked
 from sorbus.bus.kafka import admin
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
-from tests.topics import delete_topic
+from tests.topics import delete_topic, until_known
 
 
 def test_a_topic_that_is_deleted_meanwhile_is_left_out(
@@ -21,6 +21,8 @@ def test_a_topic_that_is_deleted_meanwhile_is_left_out(
     kept, gone = f"{unique}.kept", f"{unique}.gone"
     for made in client.create_topics([NewTopic(kept, 1, 1), NewTopic(gone, 1, 1)]).values():
         made.result(15)
+    until_known(client, kept)
+    until_known(client, gone)
     describe, deleted = asked.topic_ids, list[str]()
 
     def describe_and_delete(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str, int]]:

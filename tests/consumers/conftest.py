@@ -9,9 +9,9 @@ import pytest
 
 from sorbus.ops.embedded import Addresses
 from tests import databases
-from tests.consumers.plugin import line, make_line
+from tests.consumers.plugin import line, line_with_state, make_line
 
-__all__ = ["line", "make_line", "new_database"]
+__all__ = ["line", "line_with_state", "make_line", "new_database"]
 
 
 @pytest.fixture(scope="session")

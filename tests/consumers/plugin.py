@@ -9,6 +9,8 @@ from typing import Protocol
 import pytest
 
 from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
+from sorbus.state import plan_state
 from tests.consumers.line import Line
 
 
@@ -43,3 +45,13 @@ def make_line(
 def line(make_line: MakeLine) -> Line:
     """A flow in real time, with a registry."""
     return make_line()
+
+
+@pytest.fixture
+def line_with_state(line: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
+    """Its consumers know where Sorbus's state is."""
+    monkeypatch.setenv("SORBUS_DATABASE", line.env["SORBUS_DATABASE"])
+    for step in plan_state(Settings().database, line.names.topic("")):
+        assert step.apply is not None
+        step.apply()
+    return line

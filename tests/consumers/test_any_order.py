@@ -165,8 +165,9 @@ class Walk:
             (3, self.reshape),
             (1, self.cut),
             (1, self.truncate),
-            (1.5, self.back_up),
-            (1.5, self.restore),
+            (2, self.back_up),
+            (2, self.restore),
+            (2, self.land_late),
             (2, self.hand),
             (1, self.pause),
             (1, self.lose_messages),
@@ -474,6 +475,26 @@ class Walk:
         self.backup = said, {*self.stale}, self.by_hand
         return "backed up"
 
+    def land_late(self) -> str:
+        """What waits or was refused lands, and the target is put back to before it did."""
+        chance, house = self.chance, self.house
+        id, gadget = f"p{chance.randrange(12)}", f"g{20 + chance.randrange(5)}"
+        told = [self._publish("gadget", gadget, None), self._publish("part", id, {"name": "a child", "gadget": gadget})]
+        told += [self._start(flow) for flow in (PARTS, BOOKS) if flow not in self.lives]
+        self._soon(lambda: any((PARTS, id) == one[:2] for one in house.waiting()))
+        told.append(self.back_up())
+        parent = {"name": "a parent", "note": "in", "price": None, "made_on": None, "lines": []}
+        told += [self._publish("gadget", gadget, parent), self.requeue()]
+        there = self._soon(lambda: bool(house.rows("select from parts where id = %s and gadget = %s", id, gadget)))
+        return ", ".join([*told, "landed" if there else "not landed", self.restore()])
+
+    def _soon(self, is_so: Callable[[], bool]) -> bool:
+        """Whether it is within two seconds: a flow that would do it may be paused, or dead."""
+        deadline = time.monotonic() + 2
+        while not (found := is_so()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
     def restore(self) -> str:
         """The backup is put back: what flows had delivered since is theirs to bring again, what people did is gone."""
         if self.backup is None:
@@ -561,7 +582,7 @@ class Walk:
             record = parts.newest(id)[1]
             if record is not None and record["gadget"] is not None and record["gadget"] not in living:
                 house.publish("part", [(id, parts.last + 1, {**record, "gadget": None})])
-        replays = sorted(self.stale) if chance.random() < 0.5 else list(house.flows)
+        replays = sorted(self.stale) if chance.random() < 0.5 or self.backup is not None else list(house.flows)
         for flow in (PARTS, BOOKS, ARCHIVE):
             self.lives[flow] = house.start(flow)
             self.fate_of[flow] = Fate(0, "")

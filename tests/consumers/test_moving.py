@@ -143,6 +143,8 @@ def swapping(make_database: Callable[[str], str], more: str) -> tuple[Target, Po
     target = Target(make_database(""), "not null")
     target.land([[target.writer.delivery(id, 1, record(id2)) for id, id2 in {"1": "a", "2": "b", "3": "c"}.items()]])
     target.connection.execute(more.encode())
+    target.consumer.close()
+    target.consumer.open()
     return target, target.consumer
 
 

@@ -7,21 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sorbus.settings import Settings
-from sorbus.state import plan_state
 from sorbus.waiting.store import waiting
 from tests.consumers.line import Line, eventually, named
-
-
-@pytest.fixture
-def line_with_state(line: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
-    """Its consumers know where Sorbus's state is."""
-    monkeypatch.setenv("SORBUS_DATABASE", line.env["SORBUS_DATABASE"])
-    for step in plan_state(Settings().database, line.names.topic("")):
-        assert step.apply is not None
-        step.apply()
-    return line
-
 
 REFERENCES: dict[str, tuple[str, Callable[[Line], None]]] = {
     "another table": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -22,6 +23,7 @@ from sorbus.consumers.target import TargetWriter
 from sorbus.errors import TransientError
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.stop import Stop
+from sorbus.waiting.complete import consumer_of
 from tests.consumers.gadgets import gadget, opened
 from tests.consumers.line import Line, eventually
 from tests.consumers.progress import keeps_progress
@@ -42,8 +44,10 @@ def publish(line: Line, version: int, ids: range, name: str | None) -> None:
 
 
 def noted(line: Line) -> dict[str, int]:
-    """What the target has noted: partition -> offset."""
-    rows = line.connection.execute("select id, version from sorbus_applied where relation = %s", (RELATION,)).fetchall()
+    """What the target has noted of the data type's topic: partition -> offset."""
+    rows = line.connection.execute(
+        "select id, version from sorbus_applied where relation = %s and id like %s", (RELATION, f"% {line.topic} %")
+    ).fetchall()
     return {str(id).rpartition(" ")[2]: int(str(version)) for id, version in rows}
 
 
@@ -95,11 +99,12 @@ def back_up(line: Line) -> None:
         line.execute(f"create table backup.{table} as table {table}")
 
 
-def restore(line: Line) -> None:
-    """Nobody sees anything of it before it is done, and no session survives it."""
+def restore(line: Line, *, ends_sessions: bool = True) -> None:
+    """Nobody sees anything of it before it is done; `ends_sessions`: and no session survives it."""
     with line.connection.transaction():
         line.execute(f"lock table {', '.join(TABLES)} in access exclusive mode")
-        line.execute(ENDED)
+        if ends_sessions:
+            line.execute(ENDED)
         for table in TABLES:
             line.execute(f"delete from {table}; insert into {table} table backup.{table}")
 
@@ -137,6 +142,26 @@ def test_what_was_delivered_since_a_backup_is_delivered_again(
     assert all_noted(line)
 
 
+@pytest.mark.parametrize(
+    "what", [{"where": 'name != "outside"'}, {"on_incomplete": "hold"}, {"on_incomplete": "default"}], ids=str
+)
+def test_a_flow_that_filters_or_completes_notices_it_too(line_with_state: Line, what: dict[str, str]) -> None:
+    line = line_with_state
+    line.flow = replace(line.flow, flow=line.flow.flow.model_copy(update=what))
+    make = lambda: consumer_of(PostgresConsumer, line.flow)  # noqa: E731
+    publish(line, 1, IDS, "v1")
+    with line.consuming(make=make):
+        line.until({str(id): "v1" for id in IDS})
+        eventually(lambda: all_noted(line), "a note of all")
+    back_up(line)
+    with line.consuming(make=make):
+        change(line)
+        line.until(LATER)
+    restore(line)
+    with line.consuming(make=make):
+        line.until(LATER)
+
+
 def test_a_target_that_is_restored_under_a_running_flow_gets_what_it_lacks(line: Line) -> None:
     publish(line, 1, IDS, "v1")
     with line.consuming() as running:
@@ -149,6 +174,23 @@ def test_a_target_that_is_restored_under_a_running_flow_gets_what_it_lacks(line:
             restore(line)
             line.until(LATER)
             assert "in an earlier state" in running.health.notes().get("restored", "in an earlier state"), version
+
+
+@pytest.mark.parametrize("then", ["nothing", "an event"])
+def test_a_dump_that_is_loaded_under_a_running_flow_is_noticed(line: Line, then: str) -> None:
+    """No session ends, and the next note would hide it."""
+    publish(line, 1, IDS, "v1")
+    with line.consuming():
+        line.until({str(id): "v1" for id in IDS})
+        eventually(lambda: all_noted(line), "a note of all")
+        back_up(line)
+        change(line)
+        line.until(LATER)
+        eventually(lambda: [noted(line)[str(number)] for number in range(2)] == ends_of(line), "a note of all")
+        restore(line, ends_sessions=False)
+        if then == "an event":
+            publish(line, 3, range(20, 21), "v3")
+        line.until(LATER if then == "nothing" else {**LATER, "20": "v3"})
 
 
 class Notes:
@@ -281,7 +323,9 @@ def test_a_flow_that_noted_nothing_yet_goes_on_where_it_was(line: Line, caplog: 
     assert line.rows()["3"] == "by hand", "it was delivered again"
 
 
-def test_what_a_person_has_the_group_skip_is_not_delivered(line: Line) -> None:
+def test_what_a_person_has_the_group_skip_is_not_delivered_and_said(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
     publish(line, 1, IDS, "v1")
     with line.consuming():
         line.until({str(id): "v1" for id in IDS})
@@ -293,10 +337,11 @@ def test_what_a_person_has_the_group_skip_is_not_delivered(line: Line) -> None:
         return ends.pop(0)
 
     commit(line, skip)
-    with line.consuming():
+    with caplog.at_level(logging.WARNING), line.consuming():
         publish(line, 3, range(1), "v3")
         line.until({"0": "v3", **{str(id): "v1" for id in range(1, 12)}})
         eventually(lambda: all_noted(line), "a note of all")
+    assert "was set by others" in caplog.text
 
 
 def test_a_backup_that_is_older_than_deletes_are_kept_is_said(line: Line) -> None:
@@ -345,7 +390,7 @@ def test_a_backup_is_as_old_as_what_a_flow_had_read_that_was_weeks_behind(line: 
         member._reached[place] = 0
         member._positions._moved[place] = 0, time.monotonic() - 25 * 86_400
         member.landed(PolledBatch([], {place: 7}, {}, {place: written}))
-        assert member.to_note() == {0: (7, pytest.approx(written, abs=5))}
+        assert member.to_note() == {place: (7, pytest.approx(written, abs=5))}
     finally:
         member.leave()
 

@@ -9,11 +9,12 @@ from typing import NoReturn
 
 import pytest
 from confluent_kafka import Message
+from psycopg.errors import UndefinedTable
 
 from sorbus.bus.deserialize import DecodedBatch
 from sorbus.consumers import waiting as waiting_module
 from sorbus.consumers.waiting import FlowWaiting
-from sorbus.errors import MustWait, PermanentError, TransientError
+from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError
 from sorbus.privacy.errors import flow_privacy
 from sorbus.state import State
 from tests.consumers.gadgets import Writer, flow_into, gadget
@@ -32,6 +33,8 @@ NEEDS: dict[str, tuple[MustWait, str]] = {
         "it stays locked",
     ),
 }
+NOT_MADE = TransientError("run `sorbus apply`")
+NOT_MADE.__cause__ = UndefinedTable()
 MakeWaiting = Callable[..., FlowWaiting]
 
 
@@ -101,6 +104,37 @@ def test_what_waits_is_tried_again_although_the_state_was_away_at_the_start(
     while len(tried) < 2:
         tried |= {one.key() for one in due(waiting)}
     assert tried == {b"1", b"2"}
+
+
+@pytest.mark.parametrize("since", ["the start", "later"])
+@pytest.mark.parametrize("fault", [AuthError("password authentication failed"), NOT_MADE])
+def test_a_flow_whose_records_seldom_wait_goes_on_while_the_state_refuses_it(
+    make_waiting: MakeWaiting, state: State, monkeypatch: pytest.MonkeyPatch, fault: SorbusError, since: str
+) -> None:
+    error = NEEDS["something that can't be seen"][0]
+    waiting = make_waiting()
+    waiting.open()
+    waiting.admit([(message("1"), error)])
+    asked: list[object] = []
+
+    def refused(*_: object) -> NoReturn:
+        asked.append(1)
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "run", refused)
+        patch.setattr(state, "connection", refused)
+        if since == "the start":
+            waiting = make_waiting()
+            waiting.open()
+        waiting._look_at = 0.0
+        for _ in range(3):
+            assert waiting.due(10) == []
+        assert len(asked) <= 2, "each time is a login"
+        delivered(waiting, "7", 1)
+        assert [one.key() for one, _ in waiting.admit([(message("2"), error)])] == [b"2"], "it is a dead letter"
+    waiting._look_at = 0.0
+    assert [one.key() for one in due(waiting)] == [b"1"], "what waited before is tried again"
 
 
 @pytest.mark.parametrize("rest", ["a restart", "quiet hours"])

@@ -63,6 +63,16 @@ def test_what_is_unknown_is_an_error_that_says_what_there_is(line: Line) -> None
     assert "sorbus dlq list" in line.sorbus("dlq", "show", "no:such:letter", status=1)
     assert "no open dead letter" in line.sorbus("dlq", "requeue", "no:such:letter", status=1)
     assert "--all" in line.sorbus("dlq", "requeue", status=2)
+    for deed in (
+        ["requeue"],
+        ["requeue", "--dry-run"],
+        ["discard", "--yes", "--reason", "x"],
+        ["assign", "--to", "Ada"],
+        ["list"],
+        ["list", "--json"],
+        ["export"],
+    ):
+        assert "sorbus dlq groups" in line.sorbus("dlq", *deed, "--cause", "1f0c52a7d3e9", status=2)
 
 
 def test_kafka_out_of_reach_is_exit_code_three(line: Line) -> None:

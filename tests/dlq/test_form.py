@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 
 from sorbus.avro.encode import encoder
 from sorbus.dlq.form import REMOVE, Field, Form
+from sorbus.privacy.mask import masked_record
 from sorbus.schema import parse_schema
 from tests.avro.shapes import Example, examples
 
@@ -145,6 +148,87 @@ def test_a_record_in_json_is_read_like_the_form() -> None:
     assert parsed.record["total"] == Decimal(13)
     assert parsed.record["lines"] == [{"sku": "S1", "quantity": 2}]
     assert made.parse(made.texts({"lines": [{"colour": "red"}]})).errors != ()
+
+
+TEAM = parse_schema(
+    {
+        "type": "record",
+        "name": "team",
+        "fields": [
+            {"name": "title", "type": "string"},
+            {"name": "mails", "type": {"type": "array", "items": "string"}, "tags": ["personal"]},
+            {
+                "name": "members",
+                "type": {
+                    "type": "array",
+                    "items": {
+                        "type": "record",
+                        "name": "member",
+                        "fields": [
+                            {"name": "name", "type": "string", "tags": ["personal"]},
+                            {"name": "hours", "type": "int"},
+                        ],
+                    },
+                },
+            },
+            {"name": "notes", "type": {"type": "map", "values": "string"}, "tags": ["personal"]},
+        ],
+    }
+)
+PEOPLE: dict[str, Any] = {
+    "title": "Sales",
+    "mails": ["ada@a.de", "anna@b.de", "cy@c.org"],
+    "members": [{"name": "Ada L.", "hours": 1}, {"name": "Anna K.", "hours": 2}, {"name": "Cy M.", "hours": 3}],
+    "notes": {"a": "b"},
+}
+ORDERS = list(itertools.permutations(range(3), 3)) + list(itertools.permutations(range(3), 2))
+
+
+@pytest.mark.parametrize("is_shown_masked", [True, False], ids=["editor", "show"])
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("name", ["mails", "members"])
+def test_items_moved_unseen_are_right_or_refused(name: str, order: tuple[int, ...], is_shown_masked: bool) -> None:
+    made = Form(TEAM, PEOPLE, hide=True)
+    shown = json.loads(made.as_json()) if is_shown_masked else masked_record(PEOPLE, TEAM.fields)
+    document = {**shown, name: [shown[name][at] for at in order]}
+    parsed = made.parse(made.texts(document))
+    if document == shown:
+        assert parsed == (PEOPLE, (), ())
+        return
+    right = {**PEOPLE, name: [PEOPLE[name][at] for at in order]}
+    assert parsed.record == right or any("masked value" in error.message for error in parsed.errors)
+    if order == (0, 1) and is_shown_masked:
+        assert (parsed.record, parsed.errors) == (right, ())
+
+
+def test_a_mask_from_elsewhere_is_no_value() -> None:
+    made = Form(TEAM, PEOPLE, hide=True)
+    sent = {"mails[0]": "a•••@•••.org", "members[0].name": "•••", "members[1].name": "C•••", "title": "Sales •••"}
+    parsed = made.parse(sent)
+    assert {error.path for error in parsed.errors} == {"mails[0]", "members[0].name", "members[1].name"}
+    assert made.parse({"members[0].name": "A•••", "mails[1]": "new@b.org"}).errors == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "before", "text", "after"),
+    [
+        ("double", {"a": 0.1}, '{"a": 0.1, "b": 2.75}', {"a": 0.1, "b": 2.75}),
+        ("bytes", {"a": b"\0\xff"}, '{"a": "0x00ff", "b": "0x01"}', {"a": b"\0\xff", "b": b"\1"}),
+        ("long", {"a": 2**62 + 1}, '{"a": 4611686018427387905, "b": 1}', {"a": 2**62 + 1, "b": 1}),
+        (
+            {"type": "array", "items": ["null", "double"]},
+            {"a": [0.1, None]},
+            '{"a": [0.1, null, 1e-7]}',
+            {"a": [0.1, None, 1e-7]},
+        ),
+    ],
+)
+def test_a_map_is_changed_and_its_other_values_stay(values: object, before: object, text: str, after: object) -> None:
+    field = {"name": "found", "type": {"type": "map", "values": values}}
+    made = Form(parse_schema({"type": "record", "name": "r", "fields": [field]}), {"found": before}, hide=False)
+    parsed = made.parse({"found": text})
+    assert (parsed.record, parsed.errors) == ({"found": after}, ())
+    assert made.parse({"found": '{"a": "no number"}'}).errors != ()
 
 
 def test_a_browsers_line_ends_change_nothing() -> None:

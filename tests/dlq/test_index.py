@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psycopg
@@ -15,6 +17,7 @@ from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.kafka import admin, base_config
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
 from sorbus.dlq.store import LetterFilter, LetterStore, States
+from sorbus.errors import TransientError, missing
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.state.database import State
 from tests.consumers.line import FLOW, Line, eventually
@@ -168,6 +171,37 @@ def test_many_may_read_at_once(post: Post, state: State, monkeypatch: pytest.Mon
     assert sorted(lives(state).values()) == ["landed"] * 500 + ["open"] * 500
 
 
+def test_many_who_ask_while_kafka_is_away_share_one_answer(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, calls, answer = post.index(), list[int](), threading.Event()
+
+    def away() -> dict[tuple[str, int], str]:
+        calls.append(1)
+        assert answer.wait(20)
+        raise missing("kafka", TransientError("Kafka is away"))
+
+    monkeypatch.setattr(index, "_parts", away)
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(index.catch_up) for _ in range(20)]
+        eventually(lambda: all(each.running() for each in asked) and calls, "all to have asked")
+        answer.set()
+        failures = [each.exception(20) for each in asked]
+    assert all(isinstance(each, TransientError) and each.dependency == "kafka" for each in failures), failures
+    assert len(calls) < 5, "few who were not yet waiting may have asked once more"
+
+    answer.clear()
+    with ThreadPoolExecutor(1) as pool:
+        known = len(calls)
+        last = pool.submit(index.catch_up)
+        eventually(lambda: len(calls) > known, "one who asks whether Kafka is back")
+        with pytest.raises(TransientError, match="Kafka is away"):
+            index.catch_up()
+        assert not last.done(), "nobody has waited for it"
+        answer.set()
+    monkeypatch.undo()
+    post.write([post.letter(1)])
+    assert index.catch_up() == 1
+
+
 def test_what_somebody_begins_to_read_again_while_we_read_is_read_to_its_end(
     post: Post, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +293,18 @@ def test_a_closing_with_an_odd_version_closes_all_the_same(line: Line, post: Pos
         letter.id: (letter.state, letter.superseded_by) for letter in LetterStore(state).page(LetterFilter(state="all"))
     }
     assert found == {letters[0].id: ("superseded", None), letters[1].id: ("open", None)}
+
+
+def test_a_long_key_is_a_letter_too_and_is_closed_by_it(line: Line, post: Post, state: State) -> None:
+    letter = post.letter(1)
+    keys = [os.urandom(6000).hex().encode() for _ in range(2)]
+    producer = Producer(base_config(line.settings, "foreign"))
+    for key in (*keys, letter.id.encode()):
+        producer.produce(post.topic, letter.value, key, headers=letter.to_headers())
+    producer.produce(post.topic, None, keys[0], headers=[(CLOSED, b"discarded")])
+    assert producer.flush(30) == 0
+    post.index().catch_up()
+    assert {found.key for found in LetterStore(state).page(LetterFilter())} == {keys[1], letter.id.encode()}
 
 
 HEADERS = st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.binary(max_size=5)), max_size=5)

@@ -13,6 +13,7 @@ from sorbus.dlq.store import LetterFilter
 from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, eventually, named
 from tests.dlq.post import Post
+from tests.dlq.test_many_letters import MEGABYTES, run
 
 LONG = "a name that is too long for it"
 
@@ -64,3 +65,30 @@ def test_a_letter_that_its_topic_does_not_take_is_written_without_its_record(
         line.publish([("g1", 2, named("corrected"))])
         line.until({"g1": "corrected", "g2": "short", "g3": LONG})
         eventually(lambda: not line.letters(), "the letter's end")
+
+
+def test_pages_of_large_letters_are_short_and_miss_none(
+    post: Post, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [
+        post.letter(number, record=named("x" * size)) for number, size in enumerate([10, 5000, 10, 10, 9000, 10])
+    ]
+    post.write(letters)
+    monkeypatch.setattr("sorbus.dlq.store.PAGE_BYTES", 4000)
+    service.index.catch_up()
+    pages, after = list[list[str]](), None
+    while page := service.letters.page(LetterFilter(), after, 100):
+        pages.append([letter.record for letter in page])
+        after = page[-1].spot
+    assert pages == [["g0", "g1"], ["g2", "g3", "g4"], ["g5"]]
+    assert len(service.letters.page(LetterFilter(), None, 1)) == 1
+    assert service.requeue(LetterFilter(), "Ada").ids == tuple(letter.id for letter in letters)
+
+
+@pytest.mark.slow
+def test_many_large_letters_take_little_memory(line: Line, post: Post) -> None:
+    names = (os.urandom(430_000).hex() for _ in range(300))
+    for number, name in enumerate(names):
+        post.write([post.letter(number, record=named(name))])
+    for command in (["groups"], ["list", "--most", "1000"], ["requeue", "--all", "--yes"]):
+        assert run(line, "dlq", *command).megabytes < MEGABYTES, command

@@ -43,3 +43,16 @@ def test_letters_of_a_flow_that_is_no_more_hold_up_no_others(line: Line, post: P
     assert told.splitlines() == ["1 requeued", "1 left: the map doesn't run their flows any more; discard them"]
     states = {one["id"]: one["state"] for one in line.listed("dlq", "list", "--json")}
     assert states == {good.id: "requeued", gone.id: "open"}
+
+
+def test_letters_of_no_system_of_the_map_hide_no_others(line: Line, post: Post) -> None:
+    """Its system has another name by now, or it is a foreign message."""
+    migrate(line.state)
+    good = post.letter(1)
+    gone = [
+        replace(post.letter(number), system=name, flow="", id=f"{number}") for number, name in ((2, "old"), (3, ""))
+    ]
+    post.write([*gone, good])
+    assert {one["id"] for one in line.listed("dlq", "list", "--json")} == {good.id, "2", "3"}
+    assert "gadget 2" not in line.sorbus("dlq", "show", "2"), "nothing says which of its columns are personal"
+    assert line.sorbus("dlq", "groups")

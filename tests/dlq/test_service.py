@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from sorbus.deadletter import DeadLetter
 from sorbus.dlq.outcomes import Discarded
 from sorbus.dlq.requeue import send_back
 from sorbus.dlq.service import DeadLetterService
-from sorbus.dlq.store import LetterFilter
+from sorbus.dlq.store import LetterFilter, States
 from sorbus.errors import SorbusError, TransientError
 from sorbus.state.database import State
 from sorbus.waiting.store import waiting
@@ -232,6 +233,25 @@ def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, service:
         eventually(lambda: state_of(service, first.id) == "landed", "the closed letter")
 
 
+def test_a_record_with_a_long_id_is_a_letter_like_others(line: Line, service: DeadLetterService, state: State) -> None:
+    long = os.urandom(3000).hex()
+    with line.consuming():
+        line.publish([(long, 1, named("long")), ("g2", 1, named("short"))])
+        line.until({"g2": "short"})
+        (letter,) = line.until_letters(1)
+    assert letter.record_id.decode() == long
+    assert state_of(service, letter.id) == "open"
+    assert [each.id for each in service.letters.page(LetterFilter(record=long))] == [letter.id]
+    assert service.requeue([letter.id], "Ada").ids == (letter.id,)
+    line.publish([("g3", 1, named("short"))])
+    with line.consuming():
+        line.until({"g2": "short", "g3": "short"})
+        eventually(lambda: state_of(service, letter.id) == "open", "the letter once more")
+    assert service.discard([letter.id], "Ada", "nobody needs it") == Discarded(1, 0)
+    trail = AuditTrail(state).page(filter=AuditFilter(data_type="gadget", record=long))
+    assert [entry.action for entry in trail] == ["discard", "requeue"]
+
+
 def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, service: DeadLetterService, state: State) -> None:
     closed, left = post.letter(1), post.letter(2)
     post.write([closed, left])
@@ -240,6 +260,38 @@ def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, service: DeadLet
     service.index.catch_up()
     send_back(service._sender, state, [closed, left])
     assert (state_of(service, closed.id), state_of(service, left.id)) == ("superseded", "requeued")
+
+
+@pytest.mark.parametrize("chosen", ["all", "closed", "landed", "superseded", "discarded"])
+@pytest.mark.parametrize("deed", ["requeue", "discard", "assign"])
+def test_what_a_filter_finds_closed_stays_closed(
+    line: Line, post: Post, service: DeadLetterService, state: State, chosen: States, deed: str
+) -> None:
+    letters = [post.letter(number) for number in range(1, 5)]
+    post.write(letters)
+    for letter, how in zip(letters, ("requeued", "superseded", "discarded"), strict=False):
+        post.close(letter, how)
+    service.index.catch_up()
+    before = len(AuditTrail(state).page())
+
+    def do(filter: LetterFilter) -> object:
+        match deed:
+            case "requeue":
+                return service.requeue(filter, "Ada").ids
+            case "discard":
+                return service.discard(filter, "Ada", "a test")
+            case _:
+                return service.assign(filter, "Bo", "Ada")
+
+    if chosen == "all":
+        wanted = {"requeue": (letters[3].id,), "discard": Discarded(1, 0), "assign": 1}
+        assert do(LetterFilter(state=chosen)) == wanted[deed]
+        assert AuditTrail(state).page()[0].subject == letters[3].id
+    else:
+        with pytest.raises(SorbusError, match="are closed"):
+            do(LetterFilter(state=chosen))
+        assert len(AuditTrail(state).page()) == before
+    assert [state_of(service, each.id) for each in letters[:3]] == ["landed", "superseded", "discarded"]
 
 
 def test_many_are_one_entry_with_a_part_for_each(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 
 from sorbus.drift.store import DriftFinding, DriftStore
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import SorbusError
+from sorbus.errors import SorbusError, TransientError
 from sorbus.state import State
 from sorbus.telemetry.metrics import DRIFT_OPEN
 
@@ -108,3 +109,48 @@ def test_without_its_state_capture_goes_on_at_once_and_the_metric_tells() -> Non
     assert time.monotonic() - began < 0.5
     assert DRIFT_OPEN.labels("away", "person", "held")._value.get() == 1
     watch.close()
+
+
+@pytest.mark.parametrize("odd", ["a\ud800b", "a\0b"])
+@pytest.mark.parametrize("where", ["field", "example"])
+def test_text_that_the_state_cannot_hold_keeps_no_other_finding_from_it(state: State, odd: str, where: str) -> None:
+    """JSON holds zero bytes and halves of characters, in names too."""
+    store, watch = DriftStore(state), DriftWatch("crm", DriftStore(state))
+    for resource in ("people", "others"):
+        watch.saw("person", resource, BEFORE, MAPPED)
+    changed = {**BEFORE, "points": "text"}
+    watch.saw("person", "people", changed | ({odd: "text"} if where == "field" else {}), MAPPED)
+    watch.held("person", "people", "points", odd if where == "example" else "7", MAPPED)
+    watch.saw("person", "others", changed, MAPPED)
+    watch.close()
+    found = {(one.resource, one.field): one.example for one in store.findings("crm")}
+    written = odd.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    wanted = {("people", "points"): written if where == "example" else "7", ("others", "points"): ""}
+    assert found == wanted | ({("people", written): ""} if where == "field" else {})
+    watch = DriftWatch("crm", store)
+    assert watch.saw("person", "people", changed | ({odd: "text"} if where == "field" else {}), MAPPED) == []
+    watch.close()
+
+
+@pytest.mark.parametrize("error", [TransientError("the state is away"), RuntimeError("unforeseen")])
+def test_what_fails_while_findings_are_stored_is_said_and_tried_again(
+    state: State, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    store = DriftStore(state)
+    put, failed = store.put, threading.Event()
+
+    def fail_once(values: dict[str, object]) -> int:
+        if not failed.is_set():
+            failed.set()
+            raise error
+        return put(values)
+
+    monkeypatch.setattr(store, "put", fail_once)
+    monkeypatch.setattr("sorbus.drift.watch._WRITE_EVERY", 0.05)
+    watch = DriftWatch("crm", store)
+    watch.saw("person", "people", BEFORE, MAPPED)
+    watch.saw("person", "people", {**BEFORE, "points": "text"}, MAPPED)
+    eventually(lambda: bool(store.findings("crm")), "the finding")
+    watch.close()
+    said = [one for one in caplog.records if "drift findings can't be stored" in one.getMessage()]
+    assert [one.levelname for one in said] == ["WARNING" if isinstance(error, TransientError) else "ERROR"]

@@ -17,6 +17,7 @@ from sorbus.http_api.pagination import (
     after_page,
     is_behind_the_last,
     join_url,
+    may_be_a_maximum,
     page_call,
     parse_links,
     shows_all,
@@ -185,6 +186,19 @@ def test_a_page_that_is_refused_behind_a_good_one_is_the_end(status: int) -> Non
     assert not is_behind_the_last(STYLES["page"], PagePosition("2", 0), refused), "nothing was there before"
     assert not is_behind_the_last(STYLES["cursor"], good, refused), "a cursor that is refused has been forgotten"
     assert not is_behind_the_last(STYLES["page"], good, PermanentError("no", reason="refused", status=403))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "read", "is_unsure"),
+    [(400, "refused", 100, True), (422, "refused", 200, True), (400, "refused", 150, False), (400, "gone", 100, False),
+     (404, "gone", 100, False), (410, "gone", 100, False), (416, "refused", 100, False)],
+)  # fmt: skip
+def test_a_page_refused_as_wrong_behind_full_ones_may_be_a_maximum(
+    status: int, reason: str, read: int, is_unsure: bool
+) -> None:
+    refused = PermanentError("no", reason=reason, status=status)
+    assert STYLES["page"].size == 100
+    assert may_be_a_maximum(STYLES["page"], PagePosition("3", read), refused) is is_unsure
 
 
 @pytest.mark.parametrize("text", ["250", " 250 ", "0", "", "many", "-1", "1e9", "9" * 50, "٣"])

@@ -18,9 +18,10 @@ from sorbus.http_api.answers import same_id
 from sorbus.http_api.description import ApiField, ApiResource, Description, Operation
 from sorbus.http_api.interface import Answer, Api, Call, FoundRecord
 from sorbus.http_api.placeholders import fill_json, fill_path, quoted
-from sorbus.http_api.records import RecordsApi, open_api
+from sorbus.http_api.records import RecordsApi, is_deleted, open_api
 from sorbus.http_api.requests import form_fields, merged, placed, request_with
 from sorbus.http_api.transport import HttpTransport
+from sorbus.http_api.values import load_json
 from sorbus.state import State
 from tests.http_api.applications import Asked, Reply, answering, application, as_json
 from tests.http_api.faulty import Faulty
@@ -344,6 +345,31 @@ def test_a_whole_record_is_merged_without_what_can_only_be_read() -> None:
     whole = merged(resource, current, {"name": "b", "meta": {"tag": "u"}, "tags": ["y"]})
     assert whole == {"meta": {"tag": "u"}, "name": "b", "tags": ["y"], "other": 5}
     assert current["meta"] == {"made": 1, "tag": "t"}
+
+
+@pytest.mark.parametrize("mark", ["NaN", '"2026-11-24", "deleted_at": null', 'null, "deleted_at": "2026-11-24"'])
+def test_a_mark_that_cannot_be_read_deletes_nothing(mark: str) -> None:
+    resource = ApiResource.model_validate({"deleted": {"deleted_at": "*"}})
+    assert not is_deleted(resource, load_json(f'{{"deleted_at": {mark}}}'))
+
+
+BROKEN = [b"1e999999", b"NaN", b"1" * 5000, b'"Caf\xe9"', b"[" * 200 + b"]" * 200]
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, b'1, "x": 2'])
+@pytest.mark.parametrize(("around", "at"), [(b'{"x": %s}', "x"), (b'{"a": [{"x": %s}]}', "a[0].x")])
+def test_a_whole_update_never_writes_back_what_could_not_be_read(broken: bytes, around: bytes, at: str) -> None:
+    current = load_json(around % broken, broken_text=True)
+    resource = {"update": {"method": "PUT", "path": "/c/{id}"}, "fields": {"name": {}, "x": {}}}
+    told = Told(Answer(200, {}, {}), resource)
+    with pytest.raises(PermanentError, match="The update would change it") as caught:
+        RecordsApi(told).update("contacts", "1", {"name": "b"}, current=FoundRecord(current, None, None))
+    assert (caught.value.field or "").startswith(at)
+    str(caught.value).encode()
+    assert not told.calls
+    if at == "x":  # our own value takes its place
+        RecordsApi(told).update("contacts", "1", {"x": "ours"}, current=FoundRecord(current, None, None))
+        assert told.calls[0].json == {"x": "ours"}
 
 
 def test_a_form_nests_names_in_brackets() -> None:

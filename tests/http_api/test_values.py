@@ -18,6 +18,7 @@ from sorbus.calendar_limits import EPOCH
 from sorbus.errors import PermanentError
 from sorbus.event import confluent_prefix, event_encoder, occurred_at, open_frame
 from sorbus.http_api.description import ApiField, Description, FieldKind, Moment
+from sorbus.http_api.path import read_path
 from sorbus.http_api.values import dump_json, load_json, read_moment, to_json, to_value, write_moment
 
 zones = st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -111,6 +112,33 @@ def test_a_value_that_nothing_can_hold_is_its_own_fields_and_costs_no_time(bad: 
     with suppress(PermanentError):
         to_value(found["bad"], ApiField(kind=kind))
     assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("kind", get_args(FieldKind))
+@pytest.mark.parametrize("path", ["a", "a.b", "a[0].b", "a[b=1].c"])
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "2"), ("1", "null"), ("true", "1"), ('{"b": 1}', '{"b": 2}'), ('[{"b": 1}]', "[]")]
+)
+def test_a_name_with_several_values_has_none_that_counts(one: str, other: str, path: str, kind: FieldKind) -> None:
+    for first, second in ((one, other), (other, one)):
+        found = load_json(f'{{"a": {first}, "good": 1.50, "a": {second}}}')
+        assert found["good"] == Decimal("1.50")
+        json.loads(dump_json(found))
+        with pytest.raises(PermanentError, match="several values of one field") as caught:
+            to_value(read_path(found, path), ApiField(kind=kind))
+        assert json.dumps([json.loads(first), json.loads(second)]).replace(" ", "") in str(caught.value.value)
+
+
+@given(trees)
+def test_a_name_that_is_repeated_with_its_value_has_it(tree: object) -> None:
+    text = dump_json(tree)
+    assert load_json(f'{{"a": {text}, "a": {text}}}') == {"a": load_json(text)}
+
+
+def test_a_name_that_is_repeated_very_often_costs_no_time() -> None:
+    began = time.monotonic()
+    load_json("{" + ",".join(f'"a":{number}' for number in range(100_000)) + "}")
+    assert time.monotonic() - began < 2.0
 
 
 @given(st.text(st.characters(categories=["Cs", "Lu", "Cc", "So"])))

@@ -116,6 +116,16 @@ def test_products_are_the_same_by_number_and_their_names_numbers_count() -> None
     assert product.judge(table, [Candidate("X", {"name": "oak Table 120"})]).action == "ask"
 
 
+def test_a_key_that_is_only_nearly_written_so_is_a_question() -> None:
+    products = matcher("product", "sku", "gtin")
+    screw: Fields = {"name": "Screw", "sku": "M8x1.5"}
+    other, same = Candidate("A", {"name": "Bolt", "sku": "M8x15"}), Candidate("B", {"name": "Bolt", "sku": "m8 x 1,5"})
+    found = products.judge(screw, [other])
+    assert (found.action, found.why) == ("ask", "the same sku but for how it is written: M8x1.5 / M8x15")
+    assert [each.external_id for each in found.candidates] == ["A"]
+    assert products.judge(screw, [other, same])[:3] == ("link", "the same sku", "B")
+
+
 def test_employees_are_people() -> None:
     employee = matcher("employee", "email")
     ours = {"given_name": "Jana", "family_name": "Kellner", "name": "Jana Kellner", "department": "Sales"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.identity.normalise import Form, form_of, normalise
+from sorbus.identity.normalise import Form, form_of, may_differ, normalise
 from sorbus.schema import FieldType, SchemaField, read_schema
 from sorbus.schemas import packaged_schema
 
@@ -49,6 +49,8 @@ def test_these_are_the_same(form: Form, one: object, other: object) -> None:
     [
         ("email", "j.smith@mail.example", "jsmith@mail.example"),
         ("email", "a+b@mail.example", "a@mail.example"),
+        ("email", "weiß@mail.example", "weiss@mail.example"),
+        ("web", "https://straße.example", "strasse.example"),
         ("code", "00123", "123"),
         ("number", Decimal("1234567890123456789012345678901.23"), Decimal("1234567890123456789012345678901.24")),
         ("phone", "020 7946 0123", "+44 20 7946 0123"),
@@ -58,6 +60,37 @@ def test_these_are_the_same(form: Form, one: object, other: object) -> None:
 )
 def test_these_are_not_guessed_to_be_the_same(form: Form, one: object, other: object) -> None:
     assert normalise(form, one) != normalise(form, other)
+
+
+@pytest.mark.parametrize(
+    ("form", "one", "other", "differ"),
+    [
+        ("code", "M8x1.5", "M8x15", True),
+        ("code", "M8x1.5", "m8 x 1,5", False),
+        ("code", "PIPE-1/2", "PIPE-12", True),
+        ("code", "PIPE ½", "PIPE-1/2", False),
+        ("code", "10½", "1012", True),
+        ("code", "A+", "A-", True),
+        ("code", "C#", "C++", True),
+        ("code", "#12", "12", False),
+        ("code", "DE 123.456.789", "de123456789", False),
+        ("code", "12.345.678/0001-95", "12345678000195", False),
+        ("code", "756.1234.5678.97", "7561234567897", False),
+        ("code", "100-12", "1001-2", True),
+        ("code", "100-12", "10012", False),
+        ("code", "A-100-12", "A100-12", False),
+        ("code", "100-12-3", "100-123", False),
+        ("code", "526-104-08-28", "526-10-40-828", False),
+        ("phone", "020 7946 0123 ext. 7", "020 7946 0123 ext. 8", True),
+        ("phone", "020 7946 0123 ext. 7", "02079460123", False),
+        ("web", "larkspur.example?shop=1", "larkspur.example?shop=2", True),
+        ("web", "larkspur.example?from=mail", "larkspur.example", False),
+        ("email", "A@mail.example", "a@mail.example", False),
+    ],
+)
+def test_the_same_form_may_be_two_things(form: Form, one: str, other: str, differ: bool) -> None:
+    assert normalise(form, one) == normalise(form, other)
+    assert may_differ(form, one, other) is may_differ(form, other, one) is differ
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -164,7 +164,7 @@ def shapes_of(schema: RecordSchema, chance: random.Random) -> tuple[TableShape, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "absence", "for comparison")
         plainly = TableShape(assigned, columns, schema.fields, defaults={}, children={})
-    assert plainly._native is None
+    assert plainly.in_c is None
     return in_c, plainly
 
 
@@ -177,7 +177,7 @@ def test_a_row_for_copy_is_python_s(drawn: Example, chance: random.Random, id: b
     in_c, plainly = shapes_of(schema, chance)
     for given_data in [data, *(b"head" + spoiled(chance, data[4:]) for _ in range(8))]:
         assert in_c.packed(id, version, given_data, 4) == plainly.packed(id, version, given_data, 4)
-        if in_c._native is not None and (made := in_c._native.pack(id, version, given_data, 4)) is not None:
+        if in_c.in_c is not None and (made := in_c.in_c(id, version, given_data, 4)) is not None:
             assert made == plainly.packed(id, version, given_data, 4)
 
 
@@ -263,12 +263,12 @@ def test_numbers_that_do_not_fit_are_refused_at_once() -> None:
     schema = parse_schema({"type": "record", "name": "r", "fields": [{"name": "n", "type": "long"}]})
     column = Column("n", 20, "bigint", "b", "N", 0, 0, False, 20, "bigint")
     shape = TableShape([Assignment("n", "n", None, None)], {"n": column}, schema.fields, defaults={}, children={})
-    assert shape._native is not None
-    assert shape._native.pack(b"7", 2**63, b"\2", 0) is None
-    assert shape._native.pack(b"7", 1, b"\2", 2) is None
-    assert shape._native.pack(b"7", 1, b"\2", -1) is None
+    assert shape.in_c is not None
+    assert shape.in_c(b"7", 2**63, b"\2", 0) is None
+    assert shape.in_c(b"7", 1, b"\2", 2) is None
+    assert shape.in_c(b"7", 1, b"\2", -1) is None
     with pytest.raises(TypeError):
-        shape._native.pack(b"7", "1", b"\2", 0)  # type: ignore[arg-type]
+        shape.in_c(b"7", "1", b"\2", 0)  # type: ignore[arg-type]
 
 
 def test_threads_that_share_an_encoder_get_their_own_times() -> None:

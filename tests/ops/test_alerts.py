@@ -84,7 +84,7 @@ MEASURED = Measurement(
         DifferenceCounts(
             {("order-to-books", "missing"): 1}, {"order-to-books": LastRun(datetime.now(UTC), False, None)}
         ),
-        WaitingCounts(),
+        WaitingCounts({("order-to-books", "incomplete"): 2}, {("order-to-books", "incomplete"): 30.0}),
         ChecklistStandings((OVERDUE,)),
     ),
 )
@@ -278,6 +278,8 @@ def test_the_exporter_shows_what_was_measured() -> None:
     assert shown["sorbus_flow_lag_seconds", *flow] == 12.5
     assert shown["sorbus_dead_letters_open", "order", "order-to-books"] == 2
     assert shown["sorbus_duplicates_open", *flow] == 4
+    assert shown["sorbus_records_waiting", *flow, "incomplete"] == 2
+    assert shown["sorbus_records_waiting_oldest_seconds", *flow, "incomplete"] == 70
     assert shown["sorbus_conflict_oldest_seconds", *flow] == 40
     assert shown["sorbus_conflict_loops", *flow, "email", "crm"] == 1
     assert shown["sorbus_slot_lag_bytes", "crm"] == 4096

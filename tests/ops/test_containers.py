@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.pq import Conninfo
 from ruamel.yaml import YAML
 
 import sorbus
@@ -121,6 +123,28 @@ def test_every_secret_of_the_map_is_given_to_every_container() -> None:
     wanted = set(re.findall(r"\$\{(\w+)\}", (ROOT / "examples" / "company" / "map.yaml").read_text()))
     for name, service in OURS.items():
         assert wanted <= service["environment"].keys(), name
+
+
+def test_whoever_links_to_the_console_is_told_its_address() -> None:
+    """The console, and the watch, which tells it to Prometheus for the alerts."""
+    addresses = {OURS[name]["environment"].get("SORBUS_CONSOLE_URL") for name in ("console", "watch")}
+    assert addresses == {"${SORBUS_CONSOLE_URL:-http://localhost:9490}"}
+
+
+@pytest.mark.parametrize("password", ["p@ss/w:rd#1", 'it\'s % \\ "quoted" $HOME', "for-this-machine-only"])
+def test_any_password_reaches_the_databases(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As libpq, which Sorbus connects with, reads what a container is given."""
+    given = COMPOSE["x-sorbus"]["environment"]
+    found = {name: re.sub(r"\$\{SORBUS_PASSWORD:-[^}]*\}", lambda _: password, value) for name, value in given.items()}
+    monkeypatch.setenv("PGPASSWORD", found["PGPASSWORD"])
+    dsns = [value for value in found.values() if value.startswith("postgresql:")]
+    assert len(dsns) == 4
+    for dsn in dsns:
+        read = {
+            each.keyword: each.val or os.environ.get((each.envvar or b"").decode(), "").encode()
+            for each in Conninfo.parse(dsn.encode())
+        }
+        assert (read[b"host"], read[b"user"], read[b"password"]) == (b"postgres", b"sorbus", password.encode())
 
 
 def test_every_mounted_file_exists() -> None:

@@ -16,7 +16,7 @@ from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.line import FLOW, Line, eventually, named
 from tests.consumers.plugin import line, make_line
 from tests.consumers.test_read_positions import a_day_ago, commit
-from tests.topics import set_topic
+from tests.topics import delete_topic, set_topic, until_known
 
 __all__ = ["line", "make_line"]
 
@@ -105,5 +105,37 @@ def test_status_says_that_a_topic_is_gone_and_that_it_was_made_again(line: Line)
             step.apply()
         eventually(lambda: line.topic in client.list_topics(timeout=10).topics, "the topic, recreated")
         eventually(lambda: any("recreated" in one for one in eyes.measure().lost), "that it was made again")
+    finally:
+        eyes.close()
+
+
+def test_dead_letters_of_a_topic_that_was_made_again_are_counted(line: Line) -> None:
+    """Its offsets begin again below those that were read of the former one."""
+    client, eyes, topic = (
+        admin(line.settings),
+        open_watch(line.loaded, line.settings, ()),
+        line.names.dead_letters("gadget"),
+    )
+    producer = Producer(base_config(line.settings, "test"))
+
+    def file(*ids: str) -> None:
+        for id in ids:
+            producer.produce(topic, b"why", id.encode(), headers=[("sorbus.flow", FLOW)])
+        assert producer.flush(30) == 0
+
+    def are_counted(count: int) -> bool:
+        return eyes.measure().dead_letters["gadget", FLOW] == count
+
+    try:
+        file("1", "2", "3")
+        eventually(lambda: are_counted(3), "the first letters")
+        delete_topic(client, topic)
+        eventually(lambda: are_counted(0), "that they are gone")
+        for step in plan_topics(client, topics_of(line.loaded.map)):
+            assert step.apply is not None
+            step.apply()
+        until_known(client, topic)
+        file("4")
+        eventually(lambda: are_counted(1), "the new letter")
     finally:
         eyes.close()

@@ -182,6 +182,22 @@ def test_what_another_decision_has_chosen_is_left_alone(
     assert faulty.count("DELETE", status=204) == 0
 
 
+@pytest.mark.parametrize("chosen", [("link", "2"), ("merge", "2", "--with", "3", "--retire", "person")])
+def test_nobody_is_told_to_merge_what_another_decision_has_chosen(
+    state: State, number: int, typed: Typed, chosen: tuple[str, ...]
+) -> None:
+    typed("merge", str(number), "1", "--with", "2", "--retire", "person", "--yes")
+    there = [Candidate(id, OURS) for id in ("2", "3")]
+    candidates = Candidates(state, "desk", "client", "contacts")
+    other = candidates.put("8", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
+    typed(chosen[0], str(other), *chosen[1:], "--yes")
+    told = typed("merges")
+    assert "merge 2 into 1 in desk" not in told
+    assert "2 was to be merged into 1 in desk by hand: 2 is client 8 by now, and is left alone" in told
+    typed("create", str(other), "--yes")
+    assert "merge 2 into 1 in desk, or archive it there" in typed("merges")
+
+
 def test_nothing_goes_while_the_question_is_open_again(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
     faulty.script("DELETE", "/contacts/2", *["503"] * 20)
     typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes", status=1)

@@ -134,7 +134,9 @@ def test_a_provider_that_refuses_a_setting_is_given_another(write: Write, settin
         Settings(topic_config={"*": {"cleanup.policy": "delete"}})
 
 
-@pytest.mark.parametrize(("partitions", "words"), [(1, "write 2 in the map"), (4, "keep the number")])
+@pytest.mark.parametrize(
+    ("partitions", "words"), [(1, "write 2 in the map"), (4, "keep the number"), (4, "`sorbus crosswalk export`")]
+)
 def test_the_partitions_of_a_keyed_topic_are_never_changed_by_us(
     settings: Settings, unique: str, partitions: int, words: str
 ) -> None:
@@ -200,6 +202,25 @@ def test_an_incompatible_schema_stops_with_both_side_by_side(
     assert "registered (version 1) | the map's" in text
     assert "name: string" in text
     assert "new fields need a default" in text
+
+
+MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (MONEY, {**MONEY, "scale": 4}),
+        ("long", {"type": "long", "logicalType": "timestamp-micros"}),
+        ({"type": "int", "logicalType": "date"}, "int"),
+    ],
+)
+def test_a_type_that_only_avros_registry_takes_for_the_same_stops(
+    write: Write, settings: Settings, before: object, after: object
+) -> None:
+    run(plan_subjects(write(NAME, {"name": "value", "type": before}), settings))
+    with pytest.raises(SchemaError, match="not compatible"):
+        plan_subjects(write(NAME, {"name": "value", "type": after}), settings)
 
 
 def test_without_a_registry_nothing_is_registered(write: Write, settings: Settings) -> None:

@@ -128,6 +128,33 @@ OF_SHOP, WEBHOOKS = replace(PRODUCER, process="produce shop"), replace(PRODUCER,
 
 
 @pytest.mark.parametrize(
+    ("ages", "exit_code", "hosts", "is_said"),
+    [
+        ((600, 300, 120, 30), None, "a", True),
+        ((600, 300, 120, 30), 1, "a", True),
+        ((600, 300, 120, 30), 0, "a", False),  # stopped by a person each time
+        ((300, 120, 30), None, "a", False),
+        ((300, 120, 30, 5), None, "a", False),  # the last one may be running
+        ((900, 800, 700, 650, 30), None, "a", False),
+        ((30, 30, 30, 30), None, "abcd", False),  # machines that were switched off
+    ],
+)
+def test_a_process_that_ends_again_and_again_is_not_well(
+    ages: tuple[float, ...], exit_code: int | None, hosts: str, is_said: bool
+) -> None:
+    ended = [
+        replace(CONSUMER, instance=f"{hosts[number % len(hosts)]}:{number}", at=NOW - age, exit_code=exit_code)
+        for number, age in enumerate(ages, start=10)
+    ]
+    found = _found(PRODUCER, CONSUMER, *ended)
+    assert len(found) == is_said
+    if is_said:
+        ((kind, subject, what, why),) = found
+        assert (kind, subject, what) == ("consumer", "order-to-books", "waiting")
+        assert "4 times within 10 minutes" in why
+
+
+@pytest.mark.parametrize(
     ("reports", "expected"),
     [
         ((OF_SHOP, WEBHOOKS), None),
@@ -143,6 +170,28 @@ def test_records_that_nobody_receives_are_said(reports: tuple[ProcessReport, ...
     assert [(one.kind, one.subject) for one in found] == ([("producer", "shop")] if expected else [])
     assert all("what it posts isn't received: " in one.why and str(expected) in one.why for one in found)
     assert problems_of(COMPANY, (PRODUCER, CONSUMER), {}, NOW) == [], "a map without posts needs no receiver"
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        ((OF_SHOP, WEBHOOKS), None),
+        ((OF_SHOP,), None),  # nobody uses them, and polls find everything
+        ((OF_SHOP, replace(WEBHOOKS, at=NOW - SILENT - 1)), "start `sorbus webhooks` again"),
+        ((OF_SHOP, replace(WEBHOOKS, exit_code=1, ready=False, reason="it crashed")), "it crashed"),
+        ((OF_SHOP, _bad(WEBHOOKS, "the port is taken")), "the port is taken"),
+    ],
+)
+def test_notices_that_nobody_receives_any_more_are_said(
+    reports: tuple[ProcessReport, ...], expected: str | None
+) -> None:
+    """In containers Prometheus forgets the service's address with the service, so that no other alert says it."""
+    shop = {**POSTS.systems, "shop": POSTS.systems["shop"].model_copy(update={"kind": "http"})}
+    found = problems_of(POSTS.model_copy(update={"systems": shop}), reports, {}, NOW)
+    assert [(one.kind, one.subject, one.what) for one in found] == (
+        [("producer", "shop", "waiting")] if expected else []
+    )
+    assert all("its webhooks aren't received" in one.why and str(expected) in one.why for one in found)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from tests.ops.reconcile_company import reconcile
 OWNER = """
 create table "Odd Prices 100%" (id numeric primary key, "select" text);
 insert into "Odd Prices 100%" values (1.0, 'é'), (2.50, 'b'), (3, 'c');
+create table rates (id numeric primary key, v text, w text);
+insert into rates values (1.0, 'a', 'x'), (2.50, 'b', 'y');
 create table codes (id text primary key, v text);
 insert into codes values ('007', 'old'), ('7', 'new'), ('12', 'x'), ('x ', 'y'), ('Ä', 'z');
 create table twins (code text not null, v text);
@@ -38,6 +40,7 @@ insert into raw values ('good', 'ö'), ('bad', E'\\xe9'), (E'\\xe9', 'v');
 """
 TARGET = """
 create table "Their Prices" (id numeric(10,2) primary key, "select" text);
+create table their_rates (id numeric(10,2) primary key, v text, w text);
 create table int_codes (id int primary key, v text);
 create table char_codes (id char(8) primary key, v text);
 create table people (id text primary key, v text);
@@ -64,13 +67,14 @@ def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     made = Office(Path(tmp_path_factory.mktemp("keys")), names[0], {**stack.env(), **env})
     tables = {
         "price": "Odd Prices 100%",
+        "rate": "rates",
         "code": "codes",
         "twin": "twins",
         "man": "men",
         "woman": "women",
         "raw": "raw",
     }
-    theirs = {"price": "Their Prices", "code": "int_codes", "man": "people", "woman": "people"}
+    theirs = {"price": "Their Prices", "rate": "their_rates", "code": "int_codes", "man": "people", "woman": "people"}
     made.write(
         {
             "systems": {
@@ -104,8 +108,15 @@ def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 {"name": "raw", "data_type": "raw", "to": "there", "target": {"table": "raw"}},
             ],
         },
-        [],
-        {"price": [{"name": "select", "type": "string"}], **dict.fromkeys(("code", "twin", "man", "woman", "raw"), V)},
+        [
+            ("canonical", "rate.v", "there", "their_rates.v", "value | upper"),
+            ("canonical", "rate.w", "there", "their_rates.w", ""),
+        ],
+        {
+            "price": [{"name": "select", "type": "string"}],
+            "rate": [*V, {"name": "w", "type": "string"}],
+            **dict.fromkeys(("code", "twin", "man", "woman", "raw"), V),
+        },
     )
     made.sorbus("apply", "--yes", status=None)
     with made.up():
@@ -114,7 +125,15 @@ def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def _lacks(office: Office) -> str:
-    wanted = {'"Their Prices"': 3, "int_codes": 2, "char_codes": 5, '"Made Twins"': 2, "people": 4, "raw": 1}
+    wanted = {
+        '"Their Prices"': 3,
+        "their_rates": 2,
+        "int_codes": 2,
+        "char_codes": 5,
+        '"Made Twins"': 2,
+        "people": 4,
+        "raw": 1,
+    }
     found = {name: rows_of(office.env["THERE_DSN"], f"select count(*) n from {name}")[0]["n"] for name in wanted}
     return "" if found == wanted else str(found)
 
@@ -136,6 +155,23 @@ def test_a_difference_in_a_record_that_is_spelled_otherwise_is_found(office: Off
         [{"field": "select", "owner": "é", "target": "e"}],
     )
     execute(there, """update "Their Prices" set "select" = U&'\\00e9' where id = 1""")
+
+
+def test_a_field_with_a_rule_of_such_a_record_is_compared_too(office: Office) -> None:
+    there = office.env["THERE_DSN"]
+    clean = reconcile(office, "rate")
+    assert (clean["counts"], clean["not_compared"]) == ({}, [])
+    execute(office.env["CRM_DSN"], "update rates set w = 'new' where id = 1")
+    office.until(lambda: "" if rows_of(there, "select from their_rates where w = 'new'") else "no event", 30, every=0.2)
+    execute(there, "update their_rates set v = 'wrong' where id = 1")
+    for how in ((), ("--changed",)):
+        [found] = reconcile(office, "rate", *how)["differences"]  # type: ignore[misc]
+        assert (found["id"], found["kind"], [field["field"] for field in found["fields"]]) == (
+            "1.0",
+            "different",
+            ["v"],
+        )
+    execute(there, "update their_rates set v = 'A' where id = 1")
 
 
 def test_records_that_the_target_takes_for_one_are_told_apart(office: Office) -> None:

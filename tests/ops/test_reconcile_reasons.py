@@ -16,10 +16,13 @@ from tests.dlq.post import Post
 __all__ = ["line", "make_line", "post"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "value"), [("sorbus.ops.reconcile.reasons.MOST_SHOWN", 3), ("sorbus.dlq.store.PAGE_BYTES", 100)]
+)
 def test_a_dead_letter_behind_many_of_other_flows_explains_its_record(
-    line: Line, post: Post, monkeypatch: pytest.MonkeyPatch
+    line: Line, post: Post, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(reasons, "MOST_SHOWN", 3)
+    monkeypatch.setattr(limit, value)
     others = [replace(post.letter(number), flow="other", id=f"other:{number}") for number in range(5)]
     post.write([*others, post.letter(9)])
     known = reasons.Reasons(line.flow, "crm", line.settings, line.state)

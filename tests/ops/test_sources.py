@@ -18,7 +18,11 @@ from psycopg.conninfo import make_conninfo
 from sorbus.bus.status import reporting
 from sorbus.map.load import load_map
 from sorbus.ops.monitoring.build_monitor import open_watch
+from sorbus.ops.monitoring.from_state import FromState
 from sorbus.ops.monitoring.sources import SourceLags
+from sorbus.ops.monitoring.state_answers import StateAnswers
+from sorbus.producers.postgres.producer import PostgresProducer
+from sorbus.state import State
 from sorbus.telemetry.health import Health
 from tests.consumers.line import SORBUS, Line, eventually
 from tests.consumers.plugin import line, make_line
@@ -50,6 +54,45 @@ def test_sources_that_never_answer_cost_the_time_of_one(tmp_path: Path) -> None:
         lags.close()
     assert lags.away.keys() == connections.keys()
     assert took < 0.6 * COUNT * 5, f"{took:.0f} s, with 5 s for each connection"
+
+
+def test_a_connector_that_fails_by_itself_leaves_the_others_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of somebody's own, for instance: else every figure, and every alert, ends with it."""
+    names = ("broken", "well")
+    systems = {name: {"kind": "postgres", "connection": {"dsn": "postgresql://127.0.0.1:1/x"}} for name in names}
+    types = {f"t{name}": {"system_of_record": name, "source": {"table": "t"}} for name in names}
+    (tmp_path / "map.yaml").write_text(json.dumps({"systems": systems, "data_types": types, "flows": []}))
+    (tmp_path / "schemas").mkdir()
+    for name in types:
+        schema = {"type": "record", "name": name, "fields": [{"name": "id", "type": "string"}]}
+        (tmp_path / "schemas" / f"{name}.avsc").write_text(json.dumps(schema))
+
+    def lag(self: PostgresProducer) -> int:
+        if self._name.endswith("broken"):
+            raise ZeroDivisionError("a connector's own fault")
+        return 7
+
+    monkeypatch.setattr(PostgresProducer, "lag", lag)
+    lags = SourceLags(load_map(tmp_path / "map.yaml"))
+    try:
+        assert lags() == {"broken": None, "well": 7}
+        assert "ZeroDivisionError: a connector's own fault" in lags.away["broken"][1]
+    finally:
+        lags.close()
+
+
+def test_what_can_not_be_read_in_the_state_leaves_the_rest_measured(state: State) -> None:
+    """What another release of Sorbus has stored, say."""
+
+    def ask(_: State) -> int:
+        raise KeyError("a kind of another release")
+
+    answers = StateAnswers()
+    assert answers.told(FromState("", ask, 0, "how many wait", is_asked=True)) == 0
+    (problem,) = answers.problems(1.0)
+    assert "it doesn't say how many wait: what it holds can't be read: KeyError" in problem.why
 
 
 @contextmanager

@@ -128,6 +128,14 @@ def test_a_system_that_is_down_or_has_spent_its_day_is_a_complaint() -> None:
     ]
 
 
+def test_requests_of_a_month_are_said_as_those_of_a_day_are() -> None:
+    month = Window(30 * 86_400.0, 100_000, 9_999)
+    budget = Budget("crm", (Window(60.0, 60, 0), month), 0.0, 0.0, probing=False)
+    assert month.name == "30 days"
+    assert str(budget) == "crm: 9,999 of 100,000 requests left within 30 days, 60/min; circuit closed"
+    assert budget.complaints() == ["crm: only 9,999 of 100,000 requests left within 30 days"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(-3, "0 s ago"), (59, "59 s ago"), (150, "2 min ago"), (7200, "2 h ago"), (9e5, "10 d ago")]
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import tty
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -38,8 +42,9 @@ def python(name: str, code: str) -> ChildProgram:
 class Run:
     """A supervisor in a thread of its own, its output and its files."""
 
-    def __init__(self, folder: Path, *programs: ChildProgram) -> None:
-        self.stream, self.folder, self.stop = io.StringIO(), folder, Stop()
+    def __init__(self, folder: Path, *programs: ChildProgram, stream: TextIO | None = None) -> None:
+        self.stream = stream or io.StringIO()
+        self.folder, self.stop = folder, Stop()
         names = [program.name for program in programs]
         self.supervisor = Supervisor(programs, output=Output(self.stream, names), folder=folder, base_port=21900)
         self.code: ExitCode | None = None
@@ -52,8 +57,11 @@ class Run:
     def until(self, what: str, is_so: Callable[[], bool], seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
         while not is_so():
-            assert time.monotonic() < deadline, f"waited for {what}\n{self.stream.getvalue()}\n{self.processes()}"
+            assert time.monotonic() < deadline, f"waited for {what}\n{self.said()}\n{self.processes()}"
             time.sleep(0.02)
+
+    def said(self) -> str:
+        return self.stream.getvalue() if isinstance(self.stream, io.StringIO) else ""
 
     def processes(self) -> list[dict[str, str | int | None]]:
         file = self.folder / "processes.json"
@@ -76,7 +84,7 @@ def test_processes_start_answer_and_stop_gently(tmp_path: Path) -> None:
     assert run.end() == ExitCode.FINE
     assert [item["state"] for item in run.processes()] == ["stopped"] * 3
     assert not [pid for pid in pids if isinstance(pid, int) and Path(f"/proc/{pid}").exists()]
-    assert run.stream.getvalue().count('"event": "stopped"') == 3
+    assert run.said().count('"event": "stopped"') == 3
 
 
 def test_a_killed_process_is_started_again_on_its_port(tmp_path: Path) -> None:
@@ -92,15 +100,15 @@ def test_a_killed_process_is_started_again_on_its_port(tmp_path: Path) -> None:
     run.end()
     assert after["pid"] != before["pid"]
     assert after["port"] == before["port"]
-    assert "ended by signal 9; starts again in" in run.stream.getvalue()
+    assert "ended by signal 9; starts again in" in run.said()
 
 
 def test_a_refused_process_is_reported_and_not_tried_again(tmp_path: Path) -> None:
     run = Run(tmp_path, python("one", "print('the password is wrong'); raise SystemExit(4)"), python("two", HEALTHY))
     run.until("one given up", lambda: [item["state"] for item in run.processes()] == ["given up", "running"])
     assert run.end() == ExitCode.REFUSED
-    assert "is killed" not in run.stream.getvalue(), run.stream.getvalue()
-    lines = [json.loads(line)["event"] for line in run.stream.getvalue().splitlines() if '"one"' in line]
+    assert "is killed" not in run.said(), run.said()
+    lines = [json.loads(line)["event"] for line in run.said().splitlines() if '"one"' in line]
     assert lines == [
         "the password is wrong",
         "ended with exit code 4; refused: a person must act first, as its last message says",
@@ -116,9 +124,18 @@ def test_it_ends_by_itself_when_nothing_is_left_to_run(tmp_path: Path) -> None:
 def test_a_process_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sorbus.ops.runtime.supervisor.GRACE", 0.3)
     run = Run(tmp_path, python("deaf", STUBBORN))
-    run.until("it is up", lambda: "up" in run.stream.getvalue())
+    run.until("it is up", lambda: "up" in run.said())
     run.end()
-    assert "has not stopped within 0 s and is killed" in run.stream.getvalue()
+    assert "has not stopped within 0 s and is killed" in run.said()
+
+
+def test_a_process_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sorbus.ops.runtime.supervisor._ANSWERS_AFTER", 0.1)
+    monkeypatch.setattr("sorbus.ops.runtime.supervisor._ASK_EVERY", 0.1)
+    run = Run(tmp_path, python("silent", "import time; time.sleep(60)"))
+    run.until("it begins again", lambda: [item["restarts"] for item in run.processes()] == [1])
+    run.end()
+    assert "is stuck and is ended: its health server does not answer" in run.said()
 
 
 def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
@@ -181,6 +198,101 @@ def test_lines_are_prefixed_on_a_terminal_even_when_they_come_in_pieces() -> Non
         "last",
     ]
     assert "watch       |" in stream.getvalue()
+
+
+class Full(io.StringIO):
+    """A stream that takes nothing while it is full; what it was given then is gone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number, self.is_full = number, True
+
+    def flush(self) -> None:
+        if self.is_full:
+            self.seek(0)
+            self.truncate()
+            raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE, errno.EIO], ids=errno.errorcode.get)
+def test_output_that_can_not_be_written_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    stream = Full(number)
+    run = Run(tmp_path, python("one", HEALTHY), stream=stream)
+    run.until("it runs", lambda: [item["state"] for item in run.processes()] == ["running"])
+    run.until("it is reported", lambda: "the output can't be written" in caplog.text)
+    (process,) = run.processes()
+    assert isinstance(process["pid"], int)
+    stream.is_full = False
+    os.kill(process["pid"], signal.SIGKILL)
+    run.until("the count of what is missing", lambda: "lines could not be written" in stream.getvalue())
+    run.until("its next start", lambda: [item["restarts"] for item in run.processes()] == [1])
+    assert run.end() == ExitCode.FINE
+
+
+CHATTY = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+while True:
+    print("x" * 100, flush=True)
+"""
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def _terminal() -> tuple[int, int]:
+    """One whose reader has stopped, as after Ctrl-S."""
+    reader, writer = os.openpty()
+    tty.setraw(writer)
+    return reader, writer
+
+
+def _socket() -> tuple[int, int]:
+    reader, writer = socket.socketpair()
+    return reader.detach(), writer.detach()
+
+
+@pytest.mark.parametrize("opened", [_pipe, _terminal, _socket])
+def test_output_whose_reader_has_stopped_stops_nothing(tmp_path: Path, opened: Callable[[], tuple[int, int]]) -> None:
+    reader, writer = opened()
+    with os.fdopen(writer, "w") as stream:
+        run = Run(tmp_path, python("one", CHATTY), python("two", HEALTHY), stream=stream)
+        output = run.supervisor._output
+        run.until("lines are dropped", lambda: output._dropped > 0)
+        run.until("the other runs", lambda: [item["state"] for item in run.processes()][1:] == ["running"])
+        read = threading.Thread(target=_read_until, args=(reader, b"lines could not be written"))
+        read.start()
+        read.join(20)
+        assert not read.is_alive(), "the count was not written"
+        dropped = output._dropped
+        run.until("lines are dropped again", lambda: output._dropped > dropped)
+        began = time.monotonic()
+        assert run.end() == ExitCode.FINE
+        assert time.monotonic() - began < 10
+        assert os.get_blocking(writer), "others that share it would find it non-blocking"
+    os.close(reader)
+
+
+def test_a_stop_within_a_line_or_a_pause_of_the_reader_loses_nothing() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        output, lines = Output(stream, ["one"]), [json.dumps({"number": number}) for number in range(9000)]
+        for line in lines:
+            output._write("one", [line])
+        assert output.has_waiting
+        threading.Timer(0.2, output.finish).start()
+        assert _read_until(reader, lines[-1].encode() + b"\n").decode().splitlines() == lines
+    os.close(reader)
+
+
+def _read_until(reader: int, words: bytes) -> bytes:
+    found = b""
+    while words not in found:
+        found += os.read(reader, 1 << 16)
+    return found
 
 
 def _end(child: ChildProcess) -> None:

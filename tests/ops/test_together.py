@@ -136,7 +136,7 @@ def test_what_one_flow_raises_ends_that_flow_alone_and_it_comes_back(shared: Com
         shared.wait_for("second", "books", "shop", "web")
         shared.poison.write_text("")
         shared.wait_for("second", "bad")
-        assert shared.pid("thing-to-bad") == before, "the process was restarted"
+        assert shared.pid("thing-to-bad") == before, f"the process was restarted:\n{shared.log.read_text()[-3000:]}"
 
 
 def test_a_flow_that_crashes_its_process_gets_one_of_its_own_and_so_do_the_others(shared: Company) -> None:

@@ -7,10 +7,14 @@ import zlib
 from itertools import pairwise
 from typing import TypedDict
 
+import pytest
+
 from sorbus.bus.record import messages_of
 from sorbus.conflict.store import Conflicts, Contest
+from sorbus.errors import AuthError
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk
+from sorbus.ops.trace import trace
 from sorbus.state.database import State
 from sorbus.waiting.store import HeldBack, WaitingEvent, WaitingStore
 from tests.consumers.line import FLOW, RESTRICTED, Line, named
@@ -99,6 +103,20 @@ def test_what_cant_be_asked_is_said_and_the_rest_holds(line: Line, typed: Typed)
     assert target["said"] == "unknown"
     assert "gadgets" in target["problem"]
     assert json.loads(typed("trace", "gadget", "g1", "--no-targets", "--json"))["targets"] == []
+
+
+def test_a_topic_that_cant_be_read_says_nothing_of_what_was_published(
+    line: Line, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.publish([("g1", 1, named("One"))])
+
+    def fails(*_: object, **__: object) -> None:
+        raise AuthError("reading it: Kafka denies access")
+
+    monkeypatch.setattr(trace.KeyIndex, "find", fails)
+    told = typed("trace", "gadget", "g1", status=1)
+    assert not any(words in told for words in ("Sorbus never published one", "or never published", "Nothing is known"))
+    assert "what Sorbus published of it isn't known (its topic: reading it: Kafka denies access)" in told
 
 
 def test_a_record_that_nobody_knows_is_a_finding(line: Line, typed: Typed) -> None:

@@ -9,9 +9,13 @@ import pytest
 from confluent_kafka import KafkaException, Message
 
 from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
 from sorbus.erased import ErasedRecords
-from sorbus.state.database import State, migrate
+from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
+from sorbus.state.database import State, close_states, migrate
 from tests.consumers.gadgets import Writer, gadget
+from tests.databases import new_database
 from tests.privacy.people import People, eventually
 
 FLOW = "person-to-archive"
@@ -66,6 +70,27 @@ def test_an_erased_record_is_not_brought_back(people: People, again: Callable[[P
     assert people.rows("archive", "select name from persons where id = 'p1'") == [("Xanthos",)]
 
 
+@pytest.mark.parametrize("again", [replay_shadow, replay_emptied, read_anew])
+def test_nor_is_it_once_the_state_was_restored_to_before(
+    people: People, stack: Addresses, again: Callable[[People], None]
+) -> None:
+    people.execute("crm", PUT.format("p1", "Xanthippe"))
+    people.execute("crm", PUT.format("p2", "Other"))
+    close_states()
+    backup = new_database(stack.database, people.dsns["state"].rpartition("/")[2])
+    with people.running():
+        eventually(lambda: people.rows("archive", THERE.format("p1")), "p1 in the archive")
+        people.execute("crm", "delete from people where id = 'p1'")
+        eventually(lambda: people.rows("archive", MARKED), "the delete in the archive")
+        eventually(lambda: not people.rows("books", "select 1 from persons where id = 'p1'"), "the delete in books")
+        people.sorbus("forget", "person", "p1", "--yes")
+    close_states()
+    people.dsns["state"] = people.env["SORBUS_DATABASE"] = backup
+    again(people)
+    assert "xanthippe" not in people.dump("archive").casefold()
+    assert people.rows("archive", THERE.format("p2")), "nobody else's record is left out"
+
+
 ERASED_AT, DAY = 1_800_000_000, 86_400
 
 
@@ -83,7 +108,7 @@ ERASED_AT, DAY = 1_800_000_000, 86_400
     ],
 )
 def test_only_what_was_erased_is_left_out(
-    database: str, unique: str, id: str, version: int, written: int, is_left_out: bool
+    stack: Addresses, database: str, unique: str, id: str, version: int, written: int, is_left_out: bool
 ) -> None:
     """A living record that is left out is lost in silence."""
     state = State(database, unique)
@@ -102,7 +127,7 @@ def test_only_what_was_erased_is_left_out(
             )
     value, _ = Writer().event(id, version, gadget("x"))
     message = Message(topic="t", partition=0, offset=0, key=id.encode(), value=value, timestamp=(1, 1000 * written))
-    records = ErasedRecords(state, "gadget")
+    records = ErasedRecords(state, Settings(kafka=stack.kafka), Names(unique), "gadget")
     records.read()
     assert records.without([message]) == ([] if is_left_out else [message])
     state.close()

@@ -35,6 +35,9 @@ create table parts (id text, day date, v text, primary key (id, day)) partition 
 create table parts_1 partition of parts for values from ('2025-01-01') to ('2026-01-01');
 create table parts_2 partition of parts for values from ('2026-01-01') to ('2027-01-01');
 create table parts_3 partition of parts for values from ('2027-01-01') to ('2028-01-01');
+create table parts_9 partition of parts for values from ('2033-01-01') to ('2034-01-01') partition by list (id);
+create table parts_9a partition of parts_9 for values in ('91', '92');
+insert into parts values ('91', '2033-01-01', 'r91'), ('92', '2033-01-01', 'r92');
 insert into parts select n, '2025-02-01', 'p' || n from generate_series(1, 3) n;
 insert into parts select n, '2026-02-01', 'q' || n from generate_series(4, 5) n;
 create table later (like parts including all);
@@ -104,6 +107,54 @@ CASES = {
         "alter table parts detach partition parts_2; update parts_2 set v = 'away';"
         " alter table parts attach partition parts_2 for values from ('2026-01-01') to ('2027-01-01')",
     ),
+    "partition of partitions attached with rows": Case(
+        "part",
+        "create table year (id text, day date, v text, primary key (id, day)) partition by list (id);"
+        " create table year_1 partition of year for values in ('9');"
+        " insert into year values ('9', '2028-02-01', 'late');"
+        " alter table parts attach partition year for values from ('2028-01-01') to ('2029-01-01')",
+    ),
+    "partition of partitions away and back": Case(
+        "part",
+        "alter table parts detach partition parts_9; update parts_9 set v = 'away' where id = '91';"
+        " delete from parts_9 where id = '92';"
+        " alter table parts attach partition parts_9 for values from ('2033-01-01') to ('2034-01-01')",
+    ),
+    "partition made, filled and dropped": Case(
+        "part",
+        "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01');"
+        " insert into parts values ('7', '2028-03-01', 'new'); drop table parts_4",
+    ),
+    "partition made, filled and detached": Case(
+        "part",
+        "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01');"
+        " insert into parts values ('7', '2028-03-01', 'new'); alter table parts detach partition parts_4",
+    ),
+    "partition made, filled, emptied while it was away, and back": Case(
+        "part",
+        "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01');"
+        " insert into parts values ('7', '2028-03-01', 'new'); alter table parts detach partition parts_4;"
+        " delete from parts_4;"
+        " alter table parts attach partition parts_4 for values from ('2028-01-01') to ('2029-01-01')",
+    ),
+    "partition of partitions made, filled, truncated while it was away, and back": Case(
+        "part",
+        "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01')"
+        " partition by list (id); create table parts_4a partition of parts_4 default;"
+        " insert into parts values ('7', '2028-03-01', 'new'); alter table parts detach partition parts_4;"
+        " truncate parts_4;"
+        " alter table parts attach partition parts_4 for values from ('2028-01-01') to ('2029-01-01')",
+    ),
+    "partition made, filled and truncated": Case(
+        "part",
+        "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01');"
+        " insert into parts values ('7', '2028-03-01', 'new'); truncate parts_4",
+    ),
+    "partition filled while it was unlogged": Case(
+        "part",
+        "create unlogged table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01');"
+        " insert into parts values ('7', '2028-03-01', 'new'); alter table parts_4 set logged",
+    ),
     "heir taken out": Case("heirloom", "alter table heir no inherit base"),
     "heir away and back": Case(
         "heirloom",
@@ -161,6 +212,13 @@ CASES = {
     "new partition": Case(
         "part",
         "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01');"
+        " insert into parts values ('7', '2028-03-01', 'new')",
+        False,
+    ),
+    "new partition of partitions": Case(
+        "part",
+        "create table parts_4 partition of parts for values from ('2028-01-01') to ('2029-01-01')"
+        " partition by list (id); create table parts_4a partition of parts_4 default;"
         " insert into parts values ('7', '2028-03-01', 'new')",
         False,
     ),
@@ -234,6 +292,9 @@ KEPT = (
     "one heir truncated",
     "deleted out of the publication",
     "swapped",
+    "partition of partitions away and back",
+    "partition made, filled and dropped",
+    "partition made, filled, emptied while it was away, and back",
 )
 
 

@@ -44,18 +44,18 @@ def test_a_key_column_that_may_be_null_is_told_until_the_cure_is_carried_out(
     make_shop: Callable[..., Shop], statements: str, key: list[str], named: str
 ) -> None:
     shop = _described(make_shop, statements, key)
-    [warning] = warnings(shop.loaded())
+    [warning] = warnings(shop.loaded(), shop.settings)
     assert f" {named} of public.t (item) may be NULL" in warning
     fix = warning.partition("run: ")[2].partition(";")[0]
     shop.execute(fix)
-    assert warnings(shop.loaded()) == []
+    assert warnings(shop.loaded(), shop.settings) == []
 
 
 @pytest.mark.parametrize(("statements", "key"), UNWARNED.values(), ids=UNWARNED)
 def test_a_key_that_always_has_values_is_not_told_of(
     make_shop: Callable[..., Shop], statements: str, key: list[str]
 ) -> None:
-    assert warnings(_described(make_shop, statements, key).loaded()) == []
+    assert warnings((shop := _described(make_shop, statements, key)).loaded(), shop.settings) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_database_whose_bytes_may_be_no_text_is_told_of(
             with psycopg.connect(other, autocommit=True, client_encoding="utf8") as inside:
                 inside.execute("create table t (code text primary key, name text)")
             shop.describe({"item": (ITEM, {"table": "t"})}, dsn=other)
-            found = warnings(shop.loaded())
+            found = warnings(shop.loaded(), shop.settings)
         finally:
             owner.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
     assert len(found) == bool(words)

@@ -43,6 +43,8 @@ def test_schemas_that_read_alike_have_no_changes() -> None:
     [
         ((NAME,), (NAME, NOTE), True, True),
         ((NAME, NOTE), (NAME,), True, True),
+        ((NAME,), (field("title", "string", aliases=["name"], doc="What it is called."),), True, False),
+        ((NAME, NOTE), (NAME, field("remark", ["null", "string"], default=None, aliases=["note"])), True, True),
         ((NAME,), (NAME, field("size", "long")), False, True),
         ((NAME, field("size", "long")), (NAME,), True, False),
         ((field("size", "int"),), (field("size", "long"),), True, False),

@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.ops.embedded import Addresses
 from sorbus.state import State, database, migrate, plan_state
+from sorbus.state.database import schema_of
 
 
 def test_plan_shows_one_step_that_makes_it_and_then_none(database: str) -> None:
@@ -23,6 +24,54 @@ def test_plan_shows_one_step_that_makes_it_and_then_none(database: str) -> None:
     step.apply()
     assert plan_state(database, "north.") == []
     assert len(plan_state(database, "")) == 1, "another map in the same database has a state of its own"
+
+
+@pytest.mark.parametrize(("one", "other"), [("north.eu.", "north-eu."), ("north_", "north."), ("n" * 60, "n" * 61)])
+def test_maps_whose_prefixes_look_alike_never_share_a_state(database: str, one: str, other: str) -> None:
+    """Their flows have the same names: each would take what the other has deferred."""
+    for step in plan_state(database, one):
+        assert step.apply is not None
+        step.apply()
+    assert plan_state(database, one) == []
+    if schema_of(one) != schema_of(other):
+        assert len(plan_state(database, other)) == 1
+        return
+    with pytest.raises(SorbusError, match="give one of them another prefix"):
+        plan_state(database, other)
+    state = State(database, other)
+    with pytest.raises(SorbusError, match=f"topic_prefix '{one}'"):
+        migrate(state)
+    state.close()
+
+
+def test_a_state_of_the_same_map_in_another_kafka_is_taken_over_by_a_step_that_says_so(database: str) -> None:
+    """As where a test installation was given the database of the real one."""
+
+    def applied(kafka: str) -> list[str]:
+        steps = plan_state(database, "north.", kafka)
+        for step in steps:
+            assert step.apply is not None
+            step.apply()
+        return [step.what for step in steps]
+
+    assert applied("real") == ["create schema sorbus_north_"]
+    assert applied("real") == applied("") == []
+    (step,) = plan_state(database, "north.", "test")
+    assert "another Kafka (cluster real, and this one is test)" in step.detail
+    assert applied("test") == ["take over schema sorbus_north_"]
+    assert applied("test") == []
+    assert applied("real") == ["take over schema sorbus_north_"], "both see it"
+
+
+def test_an_administrators_comment_on_the_schema_stays(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("create schema sorbus; comment on schema sorbus is 'by hand'")
+        for step in plan_state(database, "", "kafka"):
+            assert step.apply is not None
+            step.apply()
+        said = owner.execute("select obj_description('sorbus'::regnamespace, 'pg_namespace')").fetchone()
+    assert said == ("by hand",)
+    assert plan_state(database, "", "another") == []
 
 
 def test_processes_that_migrate_at_once_apply_each_file_once(database: str) -> None:
@@ -101,6 +150,20 @@ def test_a_connection_that_the_server_ended_is_replaced(state: State, database: 
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("select pg_terminate_backend(%s, 10_000)", (pid,))
     assert state.run(b"select 1") == [(1,)]
+
+
+def test_a_session_that_may_only_read_is_replaced(state: State, database: str) -> None:
+    """As after a failover: its server is a standby now, and the address leads to another one."""
+    state.close()
+    add = b"insert into letter_assignment (id, person, by) values ('1', 'Ada', 'Ann')"
+    with psycopg.connect(database, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        owner.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
+        with pytest.raises(TransientError, match="read-only"):
+            state.run(add)
+        owner.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
+    state.run(add)
+    assert state.run(b"select person from letter_assignment") == [("Ada",)]
 
 
 def test_a_pool_that_is_not_full_is_not_called_busy(state: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,3 +86,12 @@ def test_no_secret_survives_in_a_text(text: str, secret: str) -> None:
 def test_ordinary_words_stay() -> None:
     text = "delivered 3 of customer to accounting in 0.2 s, see https://host:80/path and key=7"
     assert redact_text(text) == text
+
+
+def test_a_value_neither_moves_the_cursor_nor_forges_a_line(lines: io.StringIO) -> None:
+    stream = io.StringIO()
+    configure_logs("consume a-to-b", stream=stream, json=False)
+    logging.getLogger("library").warning("'A\n2026-12-01 [info] all is well\x1b[2J\r\x9b1m' is refused")
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("'A")
+    assert second.rstrip() == r"    2026-12-01 [info] all is well\x1b[2J\r\x9b1m' is refused"

@@ -90,3 +90,16 @@ def test_a_clock_that_jumps_makes_no_run_come_twice_and_no_schedule_stand_still(
     ahead = read.next_after(now + timedelta(days=4000))
     assert ahead is not None
     assert read.still_due(ahead, now) == due, "years ahead for a moment: due when it would have been"
+
+
+@pytest.mark.parametrize("text", ["every 15m", "daily at 03:00", "Monday at 06:00", "last day of the month"])
+def test_a_run_is_that_of_its_time_unless_a_clock_was_ahead(text: str) -> None:
+    timing, now = parse_timing(text), datetime(2026, 5, 4, 12, 3, tzinfo=UTC)
+    due, following = timing.last_until(now), timing.next_after(now)
+    assert due is not None
+    assert following is not None
+
+    second = timedelta(seconds=1)
+    for at, is_kept in [(due - second, False), (due, True), (following - second, True), (following, False)]:
+        assert timing.has_run(at, due, now) is is_kept
+    assert not timing.has_run(now + timedelta(days=3650), due, now)

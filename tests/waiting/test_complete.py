@@ -10,16 +10,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sorbus import abilities, dry_run
 from sorbus.avro.decode import read_record
 from sorbus.connector import BoundFlow, Delivery, RejectedDelivery
 from sorbus.consumers.http.consumer import HttpConsumer
+from sorbus.consumers.mysql.consumer import MysqlConsumer
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import MustWait, PermanentError
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.mapfile.model import DataType
 from sorbus.schema import parse_schema
 from sorbus.state import State
-from sorbus.waiting.complete import Completing
+from sorbus.waiting.complete import Completing, completing
 from tests.consumers.gadgets import Writer, flow_into, gadget, make_tables
 from tests.consumers.http.house import House, contact, event
 from tests.http_api.faulty import Faulty
@@ -221,3 +223,32 @@ def test_blank_names_that_are_joined_make_no_required_column(
     (dead,) = passing.apply(events[:1])
     assert "label must have a value" in str(dead.error)
     passing.close()
+
+
+_ASKED_OF_THE_CONNECTOR = {
+    "DetectsConflicts",
+    "NeedsOwnPlace",
+    "SupportsErasure",
+    "SupportsLastRead",
+    "SupportsLookup",
+    "SupportsMerge",
+    "SupportsRequiredFields",
+    "SupportsShadow",
+    "SupportsSilence",
+    "SupportsTotals",
+}
+"""What nobody asks of a running consumer but what completes its records."""
+
+
+def test_every_ability_of_a_running_consumer_is_passed_on(make_database: Callable[[str], str]) -> None:
+    flow = flow_into(make_database(""))
+    protocols = {
+        name: one
+        for module in (abilities, dry_run)
+        for name, one in vars(module).items()
+        if getattr(one, "_is_runtime_protocol", False) and name not in _ASKED_OF_THE_CONNECTOR
+    }
+    for plain in [PostgresConsumer(flow), MysqlConsumer.__new__(MysqlConsumer), HttpConsumer.__new__(HttpConsumer)]:
+        wrapped = completing(plain, replace(flow, flow=flow.flow.model_copy(update={"on_incomplete": "hold"})))
+        hidden = {name for name, one in protocols.items() if isinstance(plain, one) and not isinstance(wrapped, one)}
+        assert not hidden, f"{type(plain).__name__}: {hidden} is hidden"

@@ -139,7 +139,8 @@ def test_incomplete_records_wait_without_end_and_are_tried_when_woken(state: Sta
     room.put([lacks("4711", 1), lacks("4712", 1)], limit=0)
     assert room.take(10) == []
     assert [one.until for one in waiting(state, why="incomplete")] == [None, None]
-    assert counts(state) == {("invoice-to-books", "incomplete"): 2}
+    first = min(one.since for one in waiting(state))
+    assert counts(state) == {("invoice-to-books", "incomplete"): (2, first)}
     assert room.wake("4711") == 1
     assert [due.event.key for due in room.take(10)] == [b"4711"]
     assert room.wake() == 2

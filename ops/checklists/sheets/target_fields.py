@@ -15,6 +15,7 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.map.resources import target_resources
 from sorbus.mapfile.model import Flow
 from sorbus.mapping.assign import Assignment, Parts, assign_target
+from sorbus.mapping.default import Defaults
 from sorbus.mapping.errors import RuleError, shown
 from sorbus.mapping.field_refs import ID, RECORD, canonical_ref
 from sorbus.mapping.filters.text import as_text
@@ -76,7 +77,7 @@ class RecordReader:
         """RuleError if the flow's `where` can't be read."""
         self._flow = flow
         self._filter = RecordFilter(flow.bound) if flow.bound.flow.where else None
-        self._defaults = {one.name: one.default for one in flow.bound.schema.fields if one.has_default}
+        self._defaults = Defaults(flow.bound.schema.fields)
 
     def read(self, delivery: Delivery) -> OwnerRecord:
         """The record's target fields; `error` names field, value and rule where they can't be made."""
@@ -94,7 +95,7 @@ class RecordReader:
             record, _ = read_record(delivery.schema, delivery.data, delivery.at)
         except Undecodable as error:
             raise PermanentError(f"the record can't be decoded: {error}", reason="undecodable") from error
-        row = {**self._defaults, ID: id, **record}
+        row = self._defaults.fill(record, **{ID: id})
         made: dict[str, FieldValue] = {}
         for part, assignments in self._flow.parts.items():
             if part == RECORD:

@@ -1,1 +1,1 @@
-select flow, why, count(*) from waiting group by flow, why
+select flow, why, count(*), min(since) from waiting group by flow, why

@@ -88,10 +88,10 @@ class HealedCompany:
         told = self.office.sorbus("reconcile", FLOW, "--json", *words, status=None)
         return dict(json.loads(told.splitlines()[0]))
 
-    def differences(self) -> list[dict[str, Any]]:
-        """What a comparison finds now."""
-        found: list[dict[str, Any]] = self.reconcile()["differences"]
-        return found
+    def differences(self) -> str:
+        """What a comparison finds now, or can't tell yet; "" for nothing."""
+        told = self.reconcile()
+        return str(told) if told["differences"] or told["undecided"] else ""
 
     def plant(self) -> None:
         """Ten kinds of differences, by the application's people; and what is none."""
@@ -160,7 +160,8 @@ def test_what_people_changed_is_healed_once_as_the_dry_run_said(company: HealedC
         did = Counter(write.did for write in books.writes[begin:])
     does = {"update": "update", "link": "update", "create": "create", "delete": "delete"}
     planned = Counter(does[action] for action in would.values())
-    assert did == planned, (would, [(write.did, write.id) for write in books.writes[begin:]])
+    done = [(write.did, (write.after or write.before or {}).get("name")) for write in books.writes[begin:]]
+    assert did == planned, "\n".join([*map(str, would.items()), "done:", *map(str, done)])
     assert would["g5"] == "link"
     assert all(write.by != "hand" for write in books.writes[begin:])
     assert books.doubles("name") == {}

@@ -38,7 +38,11 @@ def test_no_record_is_doubled_where_the_list_is_cut_short(house: House, cut: str
         assert set(done.reasons.values()) <= {"unmatched", "refused", "loop"}
 
 
-def test_no_record_is_doubled_where_pages_behind_a_maximum_are_refused(house: House) -> None:
+@pytest.mark.parametrize("has_total", [True, False])
+def test_no_record_is_doubled_where_pages_behind_a_maximum_are_refused(house: House, has_total: bool) -> None:
+    resources = short_pages()
+    if not has_total:
+        del resources["unsearchable"]["list"]["pagination"]["total"]
     house.faulty.add_many(PEOPLE)
 
     def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
@@ -47,9 +51,11 @@ def test_no_record_is_doubled_where_pages_behind_a_maximum_are_refused(house: Ho
         return None
 
     house.faulty.raw = raw
-    done = house.deliver(consumer_of(house), event("c22", 1, contact("P 22", email="p22@example.test")))
+    consumer = house.opened(resource="unsearchable", resources=resources, target={"marker": ""})
+    done = house.deliver(consumer, event("c22", 1, contact("P 22", email="p22@example.test")))
     assert done.reasons == {0: "unmatched"}
-    assert "says that it has 25 records, and shows 20" in str(done.refused[0])
+    why = "says that it has 25 records, and shows 20" if has_total else "after 20 records in full pages it refused"
+    assert why in str(done.refused[0])
     assert house.faulty.doubles("email") == {}
 
 

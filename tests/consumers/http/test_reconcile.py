@@ -11,6 +11,7 @@ import pytest
 import stamina
 from starlette.responses import JSONResponse, Response
 
+from sorbus.conflict.store import Conflicts, Contest
 from sorbus.identity.crosswalk import Crosswalk
 from tests.commands import type_command
 from tests.consumers.gadgets import gadget
@@ -185,6 +186,42 @@ def test_a_record_that_cannot_be_read_agrees_with_nothing(make_http_line: Callab
         line.state.run(b"delete from breaker")
         assert _reconcile(line)["counts"] == {}
         assert json.loads(f"[{','.join(line.sorbus('reconcile', FLOW, '--stored', '--json').splitlines())}]") == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [("write_only", "the application shows it in no answer"), ("once", "the application takes it only at creation")],
+)
+def test_a_field_that_cannot_be_compared_is_no_agreement(
+    make_http_line: Callable[..., HttpLine], mark: str, why: str
+) -> None:
+    line = make_http_line()
+    file = line.folder / "faulty.yaml"
+    described = json.loads(file.read_text())
+    described["resources"]["contacts"]["fields"].setdefault("city", {})[mark] = True
+    file.write_text(json.dumps(described))
+    with line.delivering():
+        externals = _delivered(line, 2)
+        line.faulty.change(externals["g1"], city="by hand")
+        found = _reconcile(line)
+        assert (found["counts"], found["not_compared"]) == ({}, [f"field city: {why}"])
+        assert line.sorbus("reconcile", FLOW).splitlines()[0].endswith("no difference found")
+
+
+def test_what_people_keep_as_the_application_has_it_is_no_agreement(make_http_line: Callable[..., HttpLine]) -> None:
+    line = make_http_line()
+    with line.delivering():
+        externals = _delivered(line, 2)
+        line.faulty.change(externals["g1"], city="by hand")
+        conflicts = Conflicts(line.state, "books", "gadget", "contacts")
+        contest = Contest("city", "Oslo", "by hand", "Oslo")
+        (number,) = conflicts.put("g1", 1, FLOW, externals["g1"], [contest], asks=True)
+        conflicts.decide(number, "keep", who="Sales", reason="")
+        found = _reconcile(line)
+    assert found["counts"] == {}
+    assert found["not_compared"] == [
+        "fields of 1 record that people keep as books has them: sorbus conflicts list --state decided"
+    ]
 
 
 def test_a_rolling_sample_keeps_to_its_budget_and_looks_at_all_in_turn(make_http_line: Callable[..., HttpLine]) -> None:

@@ -167,6 +167,21 @@ def test_another_schedule_begins_anew(state: State, known_since: Callable[[datet
     assert Checklists(company("weekly"), state).get(FLOW).standing == "open"
 
 
+@pytest.mark.parametrize(
+    ("beforehand", "since"),
+    [
+        (datetime(2026, 12, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)),  # it was yearly until February
+        (datetime(2040, 1, 2, 9, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)),  # a clock was years ahead
+    ],
+)
+def test_a_round_of_later_than_the_next_one_settles_nothing(beforehand: datetime, since: datetime) -> None:
+    monday = parse_schedule("Monday before 09:00")
+    done = [Round(beforehand, datetime(2026, 1, 10, tzinfo=UTC), "ann", "all there")]
+    hand = in_hand(monday, since, done, datetime(2026, 3, 4, tzinfo=UTC))
+    assert hand.due == datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert hand.overdue_since is not None
+
+
 def test_what_is_done_on_demand_has_rounds_but_is_never_due(state: State) -> None:
     checklists = Checklists(company("on demand"), state)
     first = checklists.tick(FLOW, [1], "ann")

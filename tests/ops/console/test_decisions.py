@@ -128,6 +128,20 @@ def test_a_conflict_shows_three_values_and_is_decided(console: Served, state: St
     assert visitor.get("/conflicts/999999").status_code == 404
 
 
+def test_enter_in_the_reason_decides_nothing(
+    console: Served, state: State, page: Page, number: int, conflict: int
+) -> None:
+    for path, selected in ((f"/duplicates/{number}", "#is-1"), (f"/conflicts/{conflict}", "")):
+        page.goto(console.url + path)
+        if selected:
+            page.check(selected)
+        page.fill("#reason", "asked her")
+        page.press("#reason", "Enter")
+        assert page.input_value("#reason") == "asked her", "still on the page"
+    assert Conflicts(state).get(conflict).state == "open"
+    assert Candidates(state, "accounting", "customer", "debtors").decision_for(["7"]) == {}
+
+
 def test_a_decision_about_values_that_have_changed_since_they_were_shown_is_refused(
     console: Served, state: State, conflict: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,16 @@ def test_a_difference_that_a_later_comparison_no_longer_finds_is_closed(state: S
     store.put(report(), {}, among=["1"])
     assert store.differences(FLOW) == []
     assert [one.closed_at is not None for one in store.differences(FLOW, closed=True)] == [True, True]
+
+
+def test_a_long_id_holds_up_no_other_difference(state: State) -> None:
+    store, long = ReconcileStore(state), os.urandom(5000).hex()
+    for kind in ("missing", "stale"):
+        store.put(report((long, kind), ("2", "missing")), {})
+    found = {one.id: one.kind for one in store.differences(FLOW)}
+    assert found == {long: "stale", "2": "missing"}
+    store.healed(FLOW, [long], "Ada")
+    assert store.differences(FLOW, id=long)[0].healed_by == "Ada"
 
 
 def _stored(number: int, kind: DifferenceKind, cause: Cause) -> StoredDifference:

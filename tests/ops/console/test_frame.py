@@ -11,7 +11,7 @@ from tests.ops.console.visitor import Served, eventually
 def test_the_first_page_shows_every_flow_that_runs(console: Served) -> None:
     visitor = console.visitor()
     assert "customer-to-accounting" in visitor.get("/").text
-    eventually(lambda: "not running" in visitor.get("/").text, "nobody was told that the flow has no consumer")
+    eventually(lambda: "needs action" in visitor.get("/").text, "nobody was told that the flow has no topic")
 
 
 def test_every_answer_forbids_the_browser_all_but_our_own_files(console: Served) -> None:

@@ -71,6 +71,14 @@ def seen(state: FlowState = STATE, *decisions: OpenDecisions, **other: object) -
         ),
         (seen(STATE, ConflictCounts({(FLOW, "open"): 1, (FLOW, "overwritten"): 7})), HealthBadge("warn", "1 conflict")),
         (seen(replace(STATE, state="joining")), HealthBadge("warn", "joining")),
+        (
+            seen(lost=(f"{FLOW}: 3 messages were removed",)),
+            HealthBadge("bad", "needs action", "3 messages were removed"),
+        ),
+        (seen(lost=("order: topic order isn't there",)), HealthBadge("bad", "needs action", "topic order isn't there")),
+        (seen(lost=("customer: topic customer isn't there",)), HealthBadge("ok", "up to date")),
+        (seen(notes={(FLOW, "stale"): "it is newer"}), HealthBadge("warn", "target is newer", "it is newer")),
+        (seen(notes={(FLOW, "hot"): "a record changes often"}), HealthBadge("ok", "up to date")),
         (None, HealthBadge("idle", "not measured yet")),
     ],
 )
@@ -95,6 +103,8 @@ def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: HealthB
             "books",
             HealthBadge("warn", "rate limit nearly used up"),
         ),
+        (seen(standbys={"crm": ("it lags",)}), "crm", HealthBadge("warn", "standby not ready", "it lags")),
+        (seen(standbys={"crm": ()}), "crm", HealthBadge("ok", "OK")),
     ],
 )
 def test_a_system_says_the_worst_of_it(measured: Measurement, system: str, sign: HealthBadge) -> None:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from html import unescape
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import Page
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.deadletter import DeadLetter
@@ -61,6 +63,12 @@ def page_with(visitor: Visitor, path: str, words: str) -> str:
     return eventually(page, f"{words} at {path}")
 
 
+def all_shown(visitor: Visitor, path: str) -> dict[str, str]:
+    """The fields of the form at `path`, for all letters that it shows."""
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', visitor.get(path).text)
+    return {**{name: unescape(value) for name, value in hidden}, "which": "all"}
+
+
 def page_of(letter: DeadLetter) -> str:
     return f"/letter?id={quote(letter.id)}"
 
@@ -80,8 +88,8 @@ def test_letters_are_seen_by_cause_and_sent_back_when_that_is_mended(
     assert "2 dead letters" in listed.text
     assert "g11" not in listed.text
 
-    all_of_it = {"which": "all", "filter-cause": cause, "back": f"cause={cause}"}
     form = f"/letters/list?cause={cause}"
+    all_of_it = all_shown(visitor, form)
     dry = visitor.post("/letters/act", {**all_of_it, "action": "dry-run"}, form=form)
     assert dry.status_code == 200
     assert "refuse" in dry.text
@@ -159,11 +167,62 @@ def test_many_letters_are_dealt_with_behind_the_page(post: Post, visitor: Visito
     cause = post.letter(1).cause
     form = f"/letters/list?cause={cause}"
     eventually(lambda: "1,201 dead letters" in visitor.get(form).text, "1,201 letters")
-    sent = {"which": "all", "filter-cause": cause, "action": "requeue", "back": f"cause={cause}"}
-    assert visitor.post("/letters/act", sent, form=form).status_code == 303
+    sent = all_shown(visitor, form)
+    assert visitor.post("/letters/act", {**sent, "action": "requeue"}, form=form).status_code == 303
     eventually(lambda: "1,201 dead letters will be retried" in visitor.get("/letters").text, "the end of the work")
     (entry,) = AuditTrail(state).page()
     assert entry.details["count"] == 1201
+
+
+@pytest.mark.parametrize("action", ["requeue", "discard", "assign", "dry-run"])
+def test_all_are_those_that_the_page_showed(post: Post, visitor: Visitor, state: State, action: str) -> None:
+    post.write([post.letter(1), post.letter(2)])
+    form = f"/letters/list?cause={post.letter(1).cause}"
+    page_with(visitor, form, "2 dead letters")
+    shown = all_shown(visitor, form)
+    post.write([post.letter(3)])
+    page_with(visitor, form, "3 dead letters")
+    answer = visitor.post("/letters/act", {**shown, "action": action, "reason": "a test", "person": "Ada"}, form=form)
+    if action == "dry-run":
+        assert "gadget g2" in answer.text
+        assert "gadget g3" not in answer.text
+        return
+    assert "1 dead letter came after this page was shown, and stay" in visitor.get(form).text
+    third = LetterStore(state).get(post.letter(3).id)
+    assert third is not None
+    assert (third.state, third.assigned_to) == ("open", "")
+    without = {name: value for name, value in shown.items() if name != "until"}
+    assert visitor.post("/letters/act", {**without, "action": action}, form=form).status_code == 400
+
+
+@pytest.mark.parametrize("asked", ["assigned_to=Ada", "record=g1", "data_type=gadget&record=g1&state=open"])
+def test_a_cause_leads_to_the_letters_that_were_asked_for(post: Post, visitor: Visitor, asked: str) -> None:
+    letters = [post.letter(number) for number in (1, 2, 3)]
+    post.write(letters)
+    listed = f"/letters/list?cause={letters[0].cause}"
+    page_with(visitor, listed, "3 dead letters")
+    visitor.post("/letters/act", {"id": letters[0].id, "action": "assign", "person": "Ada"}, form=listed)
+    found = re.search(r'href="(/letters/list[^"]*)"', visitor.get(f"/letters?{asked}").text)
+    assert found
+    page = visitor.get(unescape(found[1])).text
+    assert "1 dead letter<" in page
+    assert "gadget g2" not in page
+    assert f'href="{listed}&amp;state=' in page, "those of the same cause"
+
+
+@pytest.mark.parametrize("chosen", ["all", "landed", "closed"])
+def test_what_is_closed_is_not_acted_on(post: Post, visitor: Visitor, state: State, chosen: str) -> None:
+    letters = [post.letter(number) for number in (1, 2)]
+    post.write(letters)
+    post.close(letters[0], "requeued")
+    form = f"/letters/list?state={chosen}"
+    page = page_with(visitor, form, "gadget g1")
+    assert ("all 1 that aren&#39;t closed" in page or "all 1 that aren't closed" in page) == (chosen == "all")
+    assert (">Retry</button>" in page) == (chosen == "all")
+    for action in ("requeue", "discard"):
+        visitor.post("/letters/act", {**all_shown(visitor, form), "action": action, "reason": "a test"}, form=form)
+    known = {letter.record: letter.state for letter in LetterStore(state).named([each.id for each in letters])}
+    assert known == {"g1": "landed", "g2": "requeued" if chosen == "all" else "open"}
 
 
 def test_what_a_record_holds_is_text_and_never_a_script(post: Post, visitor: Visitor) -> None:
@@ -190,6 +249,28 @@ class ViewersDoor(NoAuth):
 
     def __init__(self) -> None:
         self._person = User("Vi", Role.viewer)
+
+
+@pytest.mark.parametrize("field", ["person", "reason"])
+def test_enter_in_a_field_presses_no_button(
+    post: Post, open_console: Open, state: State, page: Page, field: str
+) -> None:
+    letter = post.letter(1)
+    post.write([letter])
+    served = open_console()
+    listed = f"/letters/list?cause={letter.cause}"
+    page_with(served.visitor(), listed, "gadget g1")
+    for path in (page_of(letter), listed):
+        page.goto(served.url + path)
+        page.fill(f"#{field}", "Ada")
+        page.press(f"#{field}", "Enter")
+        assert page.evaluate("document.querySelector('#letters').matches('form')"), "still on the page"
+    assert AuditTrail(state).page() == []
+    page.goto(served.url + page_of(letter))
+    page.fill("#person", "Ada")
+    page.click("button[value=assign]")
+    page.wait_for_selector("text=assigned to Ada")
+    assert [entry.action for entry in AuditTrail(state).page()] == ["assign"]
 
 
 def test_a_viewer_reads_and_changes_nothing(post: Post, open_console: Open, state: State) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pydantic import SecretStr
@@ -27,7 +28,7 @@ from sorbus.ops.dead_letters.digest import LetterCause, LetterDigest
 from sorbus.ops.digest.collect import Facts
 from sorbus.ops.digest.delivery import LATEST, DailyDelivery, DigestDelivery
 from sorbus.ops.digest.items import Digest
-from sorbus.ops.digest.mail import outbox
+from sorbus.ops.digest.mail import Outbox, outbox
 from sorbus.ops.digest.render import as_html, as_text
 from sorbus.ops.digest.writer import DigestWriter
 from sorbus.ops.drift.kind import DriftDigest
@@ -281,6 +282,21 @@ def test_many_processes_send_a_days_digest_once(state: State, settings: Settings
     ]
 
 
+def test_a_digest_whose_process_was_killed_before_it_went_is_sent(
+    state: State, settings: Settings, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> NoReturn:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "send", killed)
+        with pytest.raises(SystemExit):
+            DigestDelivery(COMPANY, settings, state).send(FACTS, NOW)
+    assert {one.why for one in DigestDelivery(COMPANY, settings, state).send(FACTS, NOW)} == {""}
+    assert {one.why for one in DigestDelivery(COMPANY, settings, state).send(FACTS, NOW)} == {"already sent"}
+    assert len(postbox.to("finance@example.com")) == 1
+
+
 def test_an_address_that_is_refused_is_said_and_may_be_tried_again(
     state: State, settings: Settings, postbox: Postbox
 ) -> None:
@@ -346,6 +362,44 @@ def test_a_digest_that_does_not_arrive_is_known_until_one_does(
     now, postbox.refuses = NOW + 2 * DAY, False
     daily.after(FACTS.measured)
     assert daily.unsent == ""
+
+
+def test_a_digest_whose_watch_was_away_at_its_time_is_known_until_the_next(
+    state: State, settings: Settings, postbox: Postbox
+) -> None:
+    """Or whose watch was restarted since it failed: nobody else remembers."""
+    now = NOW + LATEST + timedelta(hours=1)
+
+    def restarted(of: Settings = settings) -> DailyDelivery:
+        daily = DailyDelivery(DigestDelivery(COMPANY, of, state), "08:00", clock=lambda: now)
+        daily.after(FACTS.measured)
+        return daily
+
+    assert restarted().unsent == "", "none was ever due before"
+    now = NOW + DAY
+    assert restarted().unsent == ""
+    now += LATEST + timedelta(hours=1)
+    assert restarted().unsent == "", "it was sent by the one before"
+    now = NOW + 2 * DAY
+    assert restarted(settings.model_copy(update={"mail_server": "127.0.0.1:1"})).unsent
+    now += LATEST + timedelta(hours=1)
+    late = restarted()
+    assert "has not reached everybody" in late.unsent
+    now = NOW + 3 * DAY
+    late.after(FACTS.measured)
+    assert late.unsent == ""
+    now += DAY + LATEST + timedelta(hours=1)
+    assert "has not reached everybody" in restarted().unsent, "no watch was there at all"
+
+
+def test_what_a_digest_can_not_tell_keeps_nobody_from_measuring(
+    state: State, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = DigestDelivery(COMPANY, settings, state)
+    monkeypatch.setattr(delivery, "gather", lambda *_: {}["a kind of another release"])
+    daily = DailyDelivery(delivery, "08:00", clock=lambda: NOW)
+    daily.after(FACTS.measured)
+    assert "KeyError: 'a kind of another release'" in daily.unsent
 
 
 @pytest.mark.parametrize("answer", ["450 greylisted, come again later", "421 too busy", ""])

@@ -15,14 +15,15 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME, sample
-from sorbus.connector import BoundSystem
-from sorbus.errors import LostPosition, TransientError
+from sorbus.connector import BoundSource, BoundSystem, Position
+from sorbus.errors import LostPosition, TransientError, Unfinished
 from sorbus.mapfile.model import System
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.debezium import discovery
 from sorbus.producers.debezium.options import PLACEHOLDER
 from sorbus.producers.debezium.producer import DebeziumProducer
 from tests.conformance.test_debezium import TopicThings
+from tests.topics import led_by_another
 
 
 @pytest.fixture
@@ -279,6 +280,19 @@ def test_messages_that_were_removed_before_they_were_read_are_a_lost_position(
         tape.producer()
 
 
+def test_a_topic_that_was_cut_off_and_filled_up_since_is_a_lost_position(
+    tape: InMemoryBus, source: TopicThings
+) -> None:
+    source.put({"1": sample(1)})
+    tape.until_live({"1": sample(1)})
+    tape.crash()
+    tape.producer()
+    tape.crash()
+    tape.position = led_by_another(tape.position)
+    with pytest.raises(LostPosition, match="was cut off behind what was read last"):
+        tape.producer()
+
+
 def test_deletes_that_the_topic_has_forgotten_meanwhile_are_a_lost_position(
     tape: InMemoryBus, source: TopicThings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,3 +369,83 @@ def test_discovery_leaves_out_a_topic_that_goes_meanwhile(
     monkeypatch.setattr(discovery, "topic_facts", facts)
     monkeypatch.setattr(discovery, "_LONGEST", 2.0)
     assert [one.name for one in DebeziumProducer.discover(source.system())] == [source.topic]
+
+
+@pytest.mark.parametrize("stays", [False, True], ids=["renamed", "added"])
+def test_a_data_type_that_joins_a_topic_gets_what_was_read_of_it_before(source: TopicThings, *, stays: bool) -> None:
+    (first,) = source.sources()
+    other = replace(first, name="other")
+    source.put({"1": sample(1), "2": sample(2)})
+    told, position = _told(source, [first], None, 2)
+    source.put({"3": sample(3)})
+    told, position = _told(source, [first, other] if stays else [other], position, 3 + stays)
+    assert {id for name, id in told if name == "other"} == {b"1", b"2", b"3"}
+    assert [id for name, id in told if name == first.name] == [b"3"] * stays
+    told, position = _told(source, [first], position, 0)  # it leaves, and comes back
+    source.put({"4": sample(4)})
+    told, position = _told(source, [first], position, 1)
+    told, position = _told(source, [first, other], position, 4)
+    assert {id for name, id in told if name == "other"} == {b"1", b"2", b"3", b"4"}
+
+
+def _told(
+    source: TopicThings, sources: list[BoundSource], position: Position | None, count: int
+) -> tuple[list[tuple[str, bytes]], Position | None]:
+    """So many changes of a new producer, and the position after them."""
+    producer = DebeziumProducer(source.system(), sources)
+    producer.open(position)
+    told: list[tuple[str, bytes]] = []
+    until = time.monotonic() + 20
+    while len(told) < count:
+        assert time.monotonic() < until, told
+        try:
+            batch = producer.read(0.5)
+        except Unfinished:
+            continue
+        if batch is not None:
+            told += [(one.data_type, one.id) for one in batch.changes]
+            position = batch.position
+    producer.close()
+    return told, position
+
+
+def test_another_mapping_publishes_every_record_again(tape: InMemoryBus, source: TopicThings) -> None:
+    source.put({"1": sample(1), "2": sample(2)})
+    tape.until_live({"1": sample(1), "2": sample(2)})
+    tape.crash()
+    source.mapping = [("name", "things.name", "value | upper")]
+    wanted = {id: str(sample(int(id))["name"]).upper() for id in ("1", "2")}
+    tape.until(lambda: {id: one["name"] for id, one in tape.live().items()} == wanted, lambda: str(tape.live()))
+    tape.crash()
+    events = len(tape.events)
+    source.put({"3": sample(3)})
+    tape.until(lambda: "3" in tape.live(), lambda: str(tape.live()))
+    assert len(tape.events) == events + 1, "only once"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_another_key_never_leaves_each_record_there_twice(
+    tape: InMemoryBus, source: TopicThings, monkeypatch: pytest.MonkeyPatch, *, dies: bool
+) -> None:
+    things = {"1": {**sample(1), "name": "one"}, "2": {**sample(2), "name": "two"}}
+    source.put(things)
+    tape.until_live(things)
+    tape.crash()
+    source.options = {**source.options, "key": "name"}
+    with pytest.raises(LostPosition, match=r"were published by the messages' own key.*By the key name each"):
+        tape.producer()
+    changed, bound = System(kind="debezium", owner="Sales", on_lost_slot="resnapshot"), source.system()
+    monkeypatch.setattr(source, "producer", lambda: _producer(source, bound, changed))
+    if dies:
+        monkeypatch.setattr("sorbus.producers.debezium.producer._MOST_CHANGES", 1)
+        until = time.monotonic() + 30
+        while len(tape.live()) < 3:
+            assert time.monotonic() < until, str(tape.live())
+            tape.step()
+        tape.crash()
+    tape.until(lambda: tape.live().keys() == {"one", "two"}, lambda: str(tape.live()))
+    tape.crash()
+    events = len(tape.events)
+    source.put({"3": {**sample(3), "name": "three"}})
+    tape.until(lambda: tape.live().keys() == {"one", "two", "three"}, lambda: str(tape.live()))
+    assert len(tape.events) == events + 1, "only once"

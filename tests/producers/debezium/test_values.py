@@ -43,6 +43,7 @@ def b64(data: bytes) -> str:
         (-1, "int64", TIME + "MicroTimestamp", datetime(1969, 12, 31, 23, 59, 59, 999999)),
         (3_600_001, "int32", TIME + "Time", time(1, 0, 0, 1000)),
         (3_600_000_001, "int64", TIME + "MicroTime", time(1, 0, 0, 1)),
+        (86_399_999_999, "int64", TIME + "MicroTime", time.max),
         ("2026-01-01T00:00:00.1234560Z", "string", TIME + "ZonedTimestamp", datetime(2026, 1, 1, 0, 0, 0, 123456, UTC)),
         ("2026-01-01T00:00:00+02:00", "string", TIME + "ZonedTimestamp", datetime(2025, 12, 31, 22, 0, tzinfo=UTC)),
         (b64(b"\x01"), "bytes", "io.debezium.data.Bits", b"\x01"),
@@ -74,6 +75,10 @@ def test_a_type(raw: object, kind: str, name: str | None, value: object) -> None
         ("x", "int32", TIME + "Date"),
         (b64(b"\1"), "bytes", CONNECT + "Decimal"),
         (10**18, "int64", TIME + "Timestamp"),
+        (86_400_000_000, "int64", TIME + "MicroTime"),
+        (838 * 3_600_000_000, "int64", TIME + "MicroTime"),
+        (86_400_000, "int32", CONNECT + "Time"),
+        (-1, "int64", TIME + "MicroTime"),
     ],
 )
 def test_what_is_not_exact_is_refused(raw: object, kind: str, name: str | None) -> None:

@@ -14,7 +14,7 @@ import pytest
 from starlette.responses import Response
 
 from sorbus.bus.names import Names
-from sorbus.producers.http import poll_run
+from sorbus.producers.http import poll_run, shared_ids
 from sorbus.producers.http.poll_schedule import PollSchedule
 from sorbus.settings import Settings
 from tests.conftest import Report
@@ -34,6 +34,7 @@ def test_no_answer_ends_or_stops_a_system(desk: Desk, report: Report, monkeypatc
     monkeypatch.setattr(PollSchedule, "next_poll", lambda schedule: schedule.now())  # without a pause between polls
     monkeypatch.setattr(poll_run, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(poll_run, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(shared_ids, "_LIST_AGAIN", 1_000_000)
     faulty, odd, given = desk.faulty, Odd(SEED), 0
     faulty.add_many([{"name": f"Name {n}"} for n in range(3)])
     poll_two(desk)

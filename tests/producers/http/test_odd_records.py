@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse, Response
 from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
 from sorbus.http_api.interface import Api
+from sorbus.producers.http import shared_ids
+from sorbus.producers.http.poll_schedule import PollSchedule
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.producers.polling.poll_state import PageResult
@@ -85,24 +87,79 @@ def test_two_records_of_one_id_are_one_dead_letter(desk: Desk) -> None:
         tape.wait_for(desk.there())
 
 
-@pytest.mark.parametrize("broken", [b"Caf\xe9", b"two\nlines", b"a\ttab"])
-def test_one_record_with_broken_text_holds_up_no_other(desk: Desk, broken: bytes) -> None:
-    """Old applications write Latin-1, or line breaks as they are, into what is else good JSON."""
+@pytest.mark.parametrize("can_look", [True, False])
+def test_an_id_that_two_changed_records_shared_for_a_while_is_published_soon(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, can_look: bool
+) -> None:
+    """The next list that everything is compared by is due in a day; and the next poll is always due at once."""
+    monkeypatch.setattr(shared_ids, "_LIST_AGAIN", 1_000_000)
+    monkeypatch.setattr(PollSchedule, "next_poll", lambda schedule: schedule.now())
     faulty = desk.faulty
-    faulty.add(name="BROKEN")
+    faulty.add_many([{"name": f"N{n}"} for n in range(3)])
+    resources = {"contacts": copy.deepcopy(DESCRIBED["resources"]["contacts"])}
+    if not can_look:
+        resources["contacts"] |= {"get": None, "update": None, "delete": None, "merge": None, "create": None}
+    desk.poll("contacts", description={"resources": resources, "webhooks": None})
+    tape, letters = desk.tape("contact"), desk.dead_letters("contact")
+
+    def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        if path == "/contacts" and "since" in parameters:
+            one = faulty.contacts()["1"]
+            return JSONResponse({"contacts": [{**one, "name": "A"}, {**one, "name": "B"}], "total": 2})
+        return None
+
+    with desk.producing():
+        tape.wait_for(desk.there())
+        faulty.raw = raw
+        letters.wait(lambda: bool(letters.letters), "the dead letter")
+        assert {letter.reason for letter in letters.letters.values()} == {"id not unique"}
+        faulty.raw = None
+        faulty.change("1", city="Oulu")
+        faulty.change("2", city="Oulu")
+        tape.wait_for(desk.there(), 20)
+        letters.wait(lambda: not letters.letters, "the end of the letter", 20)
+
+
+def _listing(desk: Desk, text: bytes, instead: bytes) -> None:
+    """The application has Anna and Bea, and lists them with other bytes in place of `text`."""
+    faulty = desk.faulty
+    faulty.add(name="Anna")
     faulty.add(name="Bea")
 
     def raw(method: str, path: str, parameters: dict[str, str]) -> Response | None:
         if path == "/contacts":
-            made = JSONResponse({"contacts": list(faulty.contacts().values()), "total": 2})
-            return Response(bytes(made.body).replace(b"BROKEN", broken), media_type="application/json")
+            made = bytes(JSONResponse({"contacts": list(faulty.contacts().values()), "total": 2}).body)
+            assert text in made
+            return Response(made.replace(text, instead), media_type="application/json")
         return None
 
     faulty.raw = raw
+
+
+@pytest.mark.parametrize("broken", [b"Caf\xe9", b"two\nlines", b"a\ttab"])
+def test_one_record_with_broken_text_holds_up_no_other(desk: Desk, broken: bytes) -> None:
+    """Old applications write Latin-1, or line breaks as they are, into what is else good JSON."""
+    _listing(desk, b'"Anna"', b'"%b"' % broken)
     desk.poll("listed")
     tape = desk.tape("contact")
     with desk.producing() as running:
         tape.wait(lambda: "2" in tape.live(), lambda: f"Bea: {running.health.waiting()}", 12)
+
+
+def test_a_field_that_a_record_names_twice_is_its_dead_letter(desk: Desk) -> None:
+    """What turns XML into JSON writes two elements of one name so."""
+    _listing(desk, b'"name":"Anna"', b'"name":"Anna","name":"Anne"')
+    desk.poll("listed")
+    tape, letters = desk.tape("contact"), desk.dead_letters("contact")
+    with desk.producing():
+        letters.wait(lambda: bool(letters.letters), "the dead letter")
+        tape.wait(lambda: "2" in tape.live(), "the other record")
+        (letter,) = letters.letters.values()
+        assert letter.field == "name"
+        assert '["Anna","Anne"]' in letter.message.replace("\\", "")
+        assert "1" not in tape.live()
+        desk.faulty.raw = None
+        tape.wait_for(desk.there())
 
 
 @pytest.mark.parametrize("id", ["a/b", "a b", "ä", "a%2Fb", "..x", "https://x/7"])

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from tests.http_api.short_lists import short_pages
 from tests.producers.http.desk import Desk
+from tests.producers.http.test_producer import polls_more
 from tests.producers.shop import Tape
 
 
@@ -43,6 +44,30 @@ def test_a_list_that_ends_before_its_total_is_not_whole(desk: Desk, answer: Resp
         tape.wait(lambda: running.health.waiting() is None, running.health.waiting)
 
 
+@pytest.mark.parametrize("is_end", [False, True])
+def test_a_page_refused_as_wrong_behind_full_ones_is_the_end_only_where_the_description_says_so(
+    desk: Desk, is_end: bool
+) -> None:
+    """Elasticsearch and HubSpot refuse what lies behind 10,000 records, and not every list has a total."""
+    desk.faulty.add_many([{"name": f"N{n}"} for n in range(35)])
+    desk.faulty.raw = _behind_its_maximum(JSONResponse({"message": "result window is too large"}, 400))
+    resources = short_pages()
+    del resources["listed"]["list"]["pagination"]["total"]
+    rules = [{"status": [400], "says": "too large", "means": "gone"}] if is_end else []
+    desk.poll("listed", description={"resources": resources, "errors": {"rules": rules, "message": ["message"]}})
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait(lambda: len(tape.live()) >= 20, "the first two pages")
+        if is_end:
+            polls_more(desk, tape, 6)
+            assert running.health.waiting() is None
+            return
+        tape.wait(lambda: "20 records in full pages" in str(running.health.waiting()), running.health.waiting, 15)
+        desk.faulty.raw = None
+        tape.wait(lambda: len(tape.live()) == 35, "the rest")
+        tape.wait(lambda: running.health.waiting() is None, running.health.waiting)
+
+
 def test_changes_behind_a_maximum_are_asked_for_again(desk: Desk) -> None:
     faulty = desk.faulty
     faulty.order = "newest"
@@ -51,6 +76,7 @@ def test_changes_behind_a_maximum_are_asked_for_again(desk: Desk) -> None:
     tape = desk.tape("contact")
     with desk.producing() as running:
         tape.wait_for(desk.there())
+        polls_more(desk, tape, 2)  # the first list has ended, and changes are asked for
         faulty.raw = _behind_its_maximum(JSONResponse({"message": "only the first 20 records can be listed"}, 422))
         for id in range(1, 36):
             faulty.change(str(id), city="Oulu")
@@ -220,3 +246,21 @@ def test_a_list_of_changes_that_is_never_whole_goes_on_from_the_list_of_all(desk
 
         tape.wait(has_gone_on, lambda: f"polls go on after {first}", 30)
         assert "the list of changes" in str(running.health.waiting())
+
+
+def test_a_list_whose_page_a_web_server_no_longer_knows_is_begun_again(desk: Desk) -> None:
+    begun = 0
+
+    def forgets_pages_once(_method: str, path: str, parameters: dict[str, str]) -> Response | None:
+        nonlocal begun
+        is_first = parameters.get("page", "1") == "1"
+        begun += path == "/contacts" and is_first
+        return None if is_first or begun > 1 else Response("404 page not found", 404, media_type="text/plain")
+
+    desk.faulty.add_many([{"name": f"N{n}"} for n in range(35)])
+    desk.faulty.raw = forgets_pages_once
+    desk.poll("listed", description={"resources": short_pages()})
+    tape = desk.tape("contact")
+    with desk.producing() as running:
+        tape.wait(lambda: len(tape.live()) == 35, lambda: (len(tape.live()), running.health.waiting()))
+        tape.wait(lambda: running.health.waiting() is None, running.health.waiting)

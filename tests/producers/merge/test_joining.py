@@ -11,6 +11,7 @@ from sorbus.conflict.store import Conflicts
 from sorbus.errors import LostPosition, TransientError
 from sorbus.producers.merge.producer import MergeProducer
 from tests.producers.merge.two_systems import Proposals, proposals
+from tests.topics import led_by_another
 
 __all__ = ["proposals"]
 
@@ -79,6 +80,17 @@ def test_a_question_that_joining_again_answers_is_over(proposals: Proposals) -> 
     proposals.show("crm", "1", name="a", email="later")
     (batch,) = proposals.merge()
     assert [change.id for change in batch.changes] == [b"1"]
+
+
+def test_a_topic_that_was_cut_off_and_filled_up_since_stops_the_merge_until_systems_are_joined_again(
+    proposals: Proposals,
+) -> None:
+    proposals.show("crm", "1", name="a", email="old")
+    proposals.merge()
+    proposals.quiet()
+    proposals.position = led_by_another(proposals.position)
+    with pytest.raises(LostPosition, match=r"was cut off behind what was read last.*two-way join customer --again"):
+        proposals.merge()
 
 
 def test_an_older_state_of_sorbuss_database_stops_the_merge_until_systems_are_joined_again(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
+from sorbus.errors import LostPosition
 from sorbus.producers.singer.options import SingerConnection
 from sorbus.producers.singer.producer import SingerProducer
 from tests.producers.singer.told import ToldThings, fault, names, record, runs, schema, state, until_names
@@ -100,3 +101,29 @@ def test_a_tap_that_does_not_come_to_its_end_is_ended_with_its_cause(
     assert words in told
     assert "memory" not in told
     assert names(tape) == {"1": "a"}
+
+
+def test_another_mapping_has_an_incremental_tap_begin_again(tape: InMemoryBus, source: ToldThings) -> None:
+    """With its state it would tell only what is new."""
+    last = {"type": "STATE", "value": {"bookmarks": {"things": {"last": 3}}}}
+    source.say(schema(), record(1), record(2), last)
+    source.resumes_with(schema(), record(3), last)
+    until_names(tape, **{"1": "a", "2": "a", "3": "a"})
+    tape.crash()
+    source.mapping = [("name", "things.name", "value | upper")]
+    until_names(tape, **{"1": "A", "2": "A", "3": "A"})
+    assert [one for one in source.started_with() if one is None or "last" not in str(one)], "from its beginning"
+    runs(tape, source, 2)
+    assert "last" in str(source.started_with()[-1]), "only once"
+
+
+def test_another_key_in_the_map_never_leaves_each_record_there_twice(tape: InMemoryBus, source: ToldThings) -> None:
+    source.say(schema(), record(1, "one"), record(2, "two"), state(2))
+    until_names(tape, **{"1": "one", "2": "two"})
+    runs(tape, source, 1)
+    tape.crash()
+    source.options = {**source.options, "key": "name"}
+    with pytest.raises(LostPosition, match=r"published by the key id.*`removed_records: delete`"):
+        tape.producer()
+    source.options = {**source.options, "replication": "FULL_TABLE", "removed_records": "delete", "max_deletes": 2}
+    until_names(tape, one="one", two="two")

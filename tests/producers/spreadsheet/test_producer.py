@@ -8,8 +8,10 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from sorbus.abilities import PublishedState
 from sorbus.conformance.sample_type import NAME
 from sorbus.drift.watch import DriftWatch
+from sorbus.errors import LostPosition
 from tests.producers.spreadsheet.office import Office, many
 
 
@@ -232,3 +234,17 @@ def test_who_keeps_records_of_removed_rows_gets_no_delete_of_what_is_asked_for(t
     office.looks()
     assert office.events == 4
     office.producer.close()
+
+
+def test_another_key_never_leaves_each_record_there_twice(tmp_path: Path) -> None:
+    office = Office(tmp_path, removed_rows="keep")
+    office.write([(1, "one"), (2, "two")])
+    office.until(lambda: len(office.live) == 2, "read")
+    office.producer.close()
+    published = [PublishedState(id.encode(), 1, 1, b"") for id in office.live]
+    office._options = office._options.model_copy(update={"key": ("Name",)})
+    with pytest.raises(LostPosition, match=r"published by the key No.*`removed_rows: delete`"):
+        office.start(*published, position=office.position)
+    office._options = office._options.model_copy(update={"removed_rows": "delete", "max_deletes": 2})
+    office.start(*published, position=office.position)
+    office.until(lambda: office.live.keys() == {"one", "two"}, "those with the former ids are deleted")

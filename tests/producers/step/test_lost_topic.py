@@ -16,6 +16,7 @@ from sorbus.errors import LostPosition
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.step.producer import StepProducer
 from tests.conformance.test_step import StepThings
+from tests.topics import led_by_another
 
 SUMS = {"per": ["name"], "sum": {"amount": "amount"}, "count": "count"}
 
@@ -88,6 +89,17 @@ def test_sums_of_a_topic_whose_beginning_was_removed_stop_at_the_next_start(make
     with pytest.raises(LostPosition, match=r"3 messages of the topic .* were removed"):
         bus.producer()
     assert sums(bus) == {**ALL, "n4": (1, 8)}
+
+
+def test_a_topic_that_was_cut_off_and_filled_up_since_is_a_lost_position(make_sums: MakeSums) -> None:
+    bus = make_sums()
+    settle(bus, ALL)
+    bus.close()
+    bus.producer()
+    bus.close()
+    bus.position = led_by_another(bus.position)
+    with pytest.raises(LostPosition, match="was cut off behind what was read last"):
+        bus.producer()
 
 
 def test_records_that_a_topic_lost_are_not_deleted_by_any_later_start(make_sums: MakeSums) -> None:

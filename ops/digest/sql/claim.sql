@@ -1,1 +1,0 @@
-insert into digest_sent (address, due) values (%(address)s, %(due)s) on conflict do nothing returning address

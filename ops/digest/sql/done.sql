@@ -1,0 +1,1 @@
+select max(due) from digest_sent where address = %(address)s

@@ -1,0 +1,1 @@
+select 1 from digest_sent where address = %(address)s and due = %(due)s

@@ -1,1 +1,0 @@
-delete from digest_sent where address = %(address)s and due = %(due)s

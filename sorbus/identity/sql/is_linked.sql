@@ -1,0 +1,3 @@
+select exists (
+    select from crosswalk where system = %(system)s and data_type = %(data_type)s and resource in ('', %(resource)s)
+)

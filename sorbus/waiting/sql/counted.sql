@@ -1,0 +1,1 @@
+select partition, count from deferral where flow = %(flow)s
