@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar, cast
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
 
 from sorbus.bus.kafka import admin
 from sorbus.bus.topic_facts import topic_ids
@@ -34,6 +34,14 @@ def set_topic(settings: Settings, topic: str, **config: str) -> None:
 def until_known(client: AdminClient, topic: str, partitions: int = 1) -> None:
     """Until a topic that was made, or has more partitions now, is told of so: a moment after Kafka has confirmed it."""
     eventually(lambda: topic_ids(client, [topic]).get(topic, ("", 0))[1] >= partitions, f"{topic} isn't known")
+
+
+def make_topics(client: AdminClient, *topics: NewTopic) -> None:
+    """Makes them, and waits until each is known."""
+    for future in client.create_topics([*topics]).values():
+        future.result(30)
+    for each in topics:
+        until_known(client, each.topic, each.num_partitions)
 
 
 def delete_topic(client: AdminClient, topic: str) -> None:

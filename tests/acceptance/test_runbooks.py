@@ -26,6 +26,7 @@ from sorbus.schema import parse_schema
 from sorbus.settings import Settings
 from tests.consumers.line import SORBUS, eventually, open_letters
 from tests.replication_slots import drop_slots
+from tests.topics import delete_topic
 
 PAGES = Path(__file__).parents[2] / "docs" / "runbooks"
 FLOW = "part-to-books"
@@ -247,7 +248,7 @@ def test_a_lost_topic_is_filled_again_by_its_owner(company: Company) -> None:
     company.until_published()  # the delete, too, goes down with the topic
     company.stop("produce")
     topic, client = Names(f"{company.prefix}.").topic("part"), admin(company.settings)
-    client.delete_topics([topic])[topic].result(30)
+    delete_topic(client, topic)
     company.says(f"topic {topic} isn't there", "topic-lost")
     company.change("while there was no topic")
     company.follow("topic-lost")

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.acceptance.two_way_office import Ledger, TwoWayOffice, fill, office, people, written
+from tests.topics import delete_topic
 
 __all__ = ["office"]
 
@@ -182,7 +183,7 @@ def test_a_topic_of_proposals_that_was_lost_is_joined_again(office: TwoWayOffice
         office.until(office.unlike, 60)
     topic = f"{office.prefix}.customer-proposals-crm"
     kafka = AdminClient({"bootstrap.servers": office.env["SORBUS_KAFKA"]})
-    kafka.delete_topics([topic])[topic].result(30)
+    delete_topic(kafka, topic)
     with psycopg.connect(office.dsns["crm"], autocommit=True) as crm:  # while the topic is gone
         crm.execute("delete from customers where id = 'C3'")
         crm.execute("update customers set email = 'new@example.com' where id = 'C4'")

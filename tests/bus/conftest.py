@@ -8,6 +8,7 @@ from confluent_kafka.admin import NewTopic
 from sorbus.bus.kafka import admin
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
+from tests.topics import make_topics
 
 
 @pytest.fixture
@@ -19,5 +20,5 @@ def settings(stack: Addresses) -> Settings:
 def topic(settings: Settings, unique: str) -> str:
     """A topic of one partition."""
     client = admin(settings)
-    client.create_topics([NewTopic(unique, 1, 1)])[unique].result(30)
+    make_topics(client, NewTopic(unique, 1, 1))
     return unique

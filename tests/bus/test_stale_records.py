@@ -15,6 +15,7 @@ from sorbus.bus.topic_ownership import held
 from sorbus.event import event_encoder
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
+from tests.topics import make_topics
 
 
 @pytest.mark.parametrize("what", ["stale records", "a former owner's version"])
@@ -24,7 +25,7 @@ def test_what_a_transaction_holds_whose_marker_is_still_to_come_is_waited_for(
 ) -> None:
     settings, names = Settings(kafka=stack.kafka, registry=""), Names(f"{unique}.")
     topic, client = names.topic("thing"), admin(settings)
-    client.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    make_topics(client, NewTopic(topic, 1, 1))
     event = event_encoder(b"\xc3\x01" + bytes(8), "shop", "thing")
     producer = transactional_producer(settings, unique)
     producer.init_transactions(30)

@@ -11,7 +11,7 @@ from sorbus.bus import topic_facts as asked
 from sorbus.bus.kafka import admin
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
-from tests.topics import delete_topic, until_known
+from tests.topics import delete_topic, make_topics, until_known
 
 
 def test_a_topic_that_is_deleted_meanwhile_is_left_out(
@@ -19,8 +19,7 @@ def test_a_topic_that_is_deleted_meanwhile_is_left_out(
 ) -> None:
     client = admin(Settings(kafka=stack.kafka))
     kept, gone = f"{unique}.kept", f"{unique}.gone"
-    for made in client.create_topics([NewTopic(kept, 1, 1), NewTopic(gone, 1, 1)]).values():
-        made.result(15)
+    make_topics(client, NewTopic(kept, 1, 1), NewTopic(gone, 1, 1))
     until_known(client, kept)
     until_known(client, gone)
     describe, deleted = asked.topic_ids, list[str]()

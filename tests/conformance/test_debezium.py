@@ -21,6 +21,7 @@ from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.errors import TransientError
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.debezium.producer import DebeziumProducer
+from tests.topics import make_topics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = [
@@ -67,7 +68,7 @@ class TopicThings(Source):
         self.connection = {"servers": kafka}
         self.options: dict[str, object] = {"topic": topic}
         self.admin = AdminClient({"bootstrap.servers": kafka})
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        make_topics(self.admin, NewTopic(topic, partitions, 1))
         for attempt in stamina.retry_context(on=TransientError, timeout=20):  # until its partitions have leaders
             with attempt:
                 ClusterTopics(KafkaConnection.model_validate(self.connection).settings(), "").facts([topic])

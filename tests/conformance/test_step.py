@@ -23,6 +23,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.producers.step.producer import StepProducer
 from sorbus.schema import FieldType
 from sorbus.settings import Settings
+from tests.topics import make_topics
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ class StepThings(Source):
         self.version = time.time_ns() // 1000
 
     def make_topic(self, partitions: int) -> None:
-        self.admin.create_topics([NewTopic(self.topic, partitions, 1)])[self.topic].result(30)
+        make_topics(self.admin, NewTopic(self.topic, partitions, 1))
         for attempt in stamina.retry_context(on=TransientError, timeout=20):  # until its partitions have leaders
             with attempt:
                 ClusterTopics(Settings(), "").facts([self.topic])

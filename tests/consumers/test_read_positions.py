@@ -23,7 +23,7 @@ from sorbus.map.load import load_map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.gadgets import gadget
 from tests.consumers.line import FLOW, MAP, Line, Running, down, eventually
-from tests.topics import delete_messages, set_topic
+from tests.topics import delete_messages, delete_topic, set_topic
 
 REREAD = MAP.replace("    timing: {timing}\n", "    timing: {timing}\n    on_lost_events: reread\n")
 
@@ -185,7 +185,7 @@ def test_a_loss_is_told_while_a_record_waits_for_others_to_show_whose_fault_it_i
 def make_again(line: Line) -> None:
     """The topic is deleted and made again, with events at the offsets that the flow reads next."""
     client = admin(line.settings)
-    client.delete_topics([line.topic])[line.topic].result(30)
+    delete_topic(client, line.topic)
     eventually(lambda: line.topic not in client.list_topics(timeout=10).topics, "the topic's end")
     for step in plan_topics(client, topics_of(line.loaded.map)):
         assert step.apply is not None

@@ -22,6 +22,7 @@ from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.state.database import State
 from tests.consumers.line import FLOW, Line, eventually
 from tests.dlq.post import Post
+from tests.topics import delete_topic
 
 ALL = LetterFilter(state="all")
 
@@ -136,7 +137,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(line: Line, post:
     post.write([post.letter(1)])
     post.index().catch_up()
     kafka = admin(line.settings)
-    kafka.delete_topics([post.topic])[post.topic].result(30)
+    delete_topic(kafka, post.topic)
     eventually(lambda: post.topic not in kafka.list_topics(timeout=10).topics, "the topic's end")
     for step in plan_topics(kafka, topics_of(line.loaded.map)):
         assert step.apply is not None

@@ -18,6 +18,7 @@ from sorbus.state.database import State
 from tests.consumers.line import Line, eventually, named
 from tests.consumers.plugin import line, make_line
 from tests.ops.test_duplicates import state
+from tests.topics import delete_topic
 
 __all__ = ["line", "make_line", "state"]
 
@@ -86,7 +87,7 @@ def counted(read: object, into: list[int]) -> object:
 
 def recreate(line: Line) -> None:
     client = admin(line.settings)
-    client.delete_topics([line.topic])[line.topic].result(30)
+    delete_topic(client, line.topic)
 
     def made() -> bool:
         try:

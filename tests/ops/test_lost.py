@@ -93,7 +93,7 @@ def test_status_says_that_a_topic_is_gone_and_that_it_was_made_again(line: Line)
         producer.produce(topic, value, key)
         assert producer.flush(30) == 0
         assert eyes.measure().lost == ()
-        client.delete_topics([line.topic])[line.topic].result(30)
+        delete_topic(client, line.topic)
         eventually(lambda: line.topic not in client.list_topics(timeout=10).topics, "the topic's end")
         [gone] = eyes.measure().lost
         assert f"topic {line.topic} isn't there" in gone

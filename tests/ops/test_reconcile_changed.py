@@ -15,7 +15,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.ops.reconcile import changed
 from sorbus.ops.reconcile.changed import changed_ids, topic_ends
 from sorbus.settings import Settings
-from tests.topics import delete_topic, until_known
+from tests.topics import delete_topic, make_topics, until_known
 
 NOW = datetime.now(UTC)
 
@@ -27,7 +27,7 @@ def settings(stack: Addresses) -> Settings:
 
 def _make(client: AdminClient, topic: str, **config: str) -> None:
     made = NewTopic(topic, 2, 1, config={"cleanup.policy": "compact", **config})
-    client.create_topics([made])[topic].result(15)
+    make_topics(client, made)
     until_known(client, topic)
 
 

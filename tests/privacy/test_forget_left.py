@@ -99,8 +99,9 @@ def test_what_was_posted_of_it_is_named_with_the_day_of_its_end(people: People) 
 HOLD_NO_VALUES = """
     audit breaker checklist checklist_round checklist_tick console_account console_attempt console_device
     console_session deferral digest_sent drift_shape duplicate_apart erasure history_run history_window joined_type
-    key_filter letter_position manual_sheet migration own_write_count rate_flow rate_system rate_window reconcile_look
-    reconcile_requests reconcile_run replay step_begin step_record token webhook_endpoint webhook_failing webhook_record
+    key_filter letter_position linked_account manual_sheet migration own_write_count rate_flow rate_system rate_window
+    reconcile_look reconcile_requests reconcile_run replay step_begin step_record token webhook_endpoint webhook_failing
+    webhook_record
 """
 """Ids and versions at most. `merged_record` holds nothing of a deleted record, whose delete is waited for."""
 

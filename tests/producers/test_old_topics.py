@@ -23,7 +23,7 @@ from sorbus.producers.step.source_topic import SourceTopic
 from sorbus.settings import Settings
 from tests.conformance.test_debezium import TopicThings
 from tests.producers.merge.test_merge_producer import Proposals, proposals
-from tests.topics import set_topic, until_known
+from tests.topics import make_topics, set_topic, until_known
 
 __all__ = ["proposals"]
 DAY = 86_400.0
@@ -33,7 +33,7 @@ LONG_AGO = int((time.time() - 60 * DAY) * 1000)
 def test_a_step_that_ends_while_it_reads_an_old_topic_first_goes_on(stack: Addresses, unique: str) -> None:
     settings = Settings(kafka=stack.kafka, registry="")
     client, out = admin(settings), Producer(base_config(settings, "test"))
-    client.create_topics([NewTopic(unique, 1, 1, config={"cleanup.policy": "compact"})])[unique].result(30)
+    make_topics(client, NewTopic(unique, 1, 1, config={"cleanup.policy": "compact"}))
     until_known(client, unique)
     for number in range(5):
         out.produce(unique, b"", b"%d" % number, timestamp=LONG_AGO)

@@ -19,7 +19,7 @@ from sorbus.ops.runtime.planning import plan
 from sorbus.producers import own_topics
 from sorbus.schema import AvroType, FieldType
 from tests.producers.shop import Record, Shop
-from tests.topics import delete_messages
+from tests.topics import delete_messages, delete_topic
 
 MakeShop = Callable[..., Shop]
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
@@ -98,7 +98,7 @@ def test_an_owner_that_comes_back_begins_above_the_one_between(shop: Shop) -> No
 def remake(shop: Shop, topic: str) -> None:
     """Deletes a topic, and makes it again as `sorbus apply` does."""
     client = admin(shop.settings)
-    client.delete_topics([topic])[topic].result(30)
+    delete_topic(client, topic)
     end = time.monotonic() + 30
     while topic in client.list_topics(timeout=10).topics:
         assert time.monotonic() < end, f"{topic} is still there"

@@ -14,6 +14,7 @@ from sorbus.bus.sending import send
 from sorbus.schema import AvroType
 from tests.consumers.line import eventually
 from tests.producers.shop import Shop
+from tests.topics import delete_topic
 
 MakeShop = Callable[..., Shop]
 FIELDS: list[AvroType] = [{"name": "name", "type": "string"}]
@@ -55,7 +56,7 @@ def test_requests_are_read_though_their_topic_was_made_again(make_shop: MakeShop
         tape.wait_for({"1": {"name": "a"}, "2": {"name": "b"}})
         ask(shop, b"1", b"1", b"1")
         tape.wait(lambda: len(tape.events_of("1")) >= 2, "the event that was asked for")
-        kafka.delete_topics([topic])[topic].result(30)
+        delete_topic(kafka, topic)
         eventually(lambda: topic not in kafka.list_topics(timeout=10).topics, "the topic's end")
         shop.apply()
         ask(shop, b"2")

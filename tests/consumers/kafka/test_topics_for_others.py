@@ -31,6 +31,7 @@ from sorbus.schema import parse_schema
 from tests.conformance.test_kafka import messages
 from tests.consumers.kafka.topic_line import TopicLine
 from tests.consumers.line import eventually, named
+from tests.topics import delete_topic, make_topics
 
 MakeTopicLine = Callable[..., TopicLine]
 
@@ -107,9 +108,9 @@ def test_a_topic_that_was_made_again_stops_the_flow_until_a_person_accepts_it(ma
     consumer.open()
     try:
         consumer.apply([line.writer.delivery(id, 1, named("one")) for id in ("1", "2")])
-        client.delete_topics([line.out])[line.out].result(30)
+        delete_topic(client, line.out)
         eventually(lambda: not topic_ids(client, [line.out]), "the topic to be gone")
-        client.create_topics([NewTopic(line.out, 1, 1)])[line.out].result(30)
+        make_topics(client, NewTopic(line.out, 1, 1))
         eventually(lambda: topic_ids(client, [line.out]), "the new topic")
         with pytest.raises(TransientError, match=r"made again.*sorbus apply.*sorbus replay"):
             consumer.check()
@@ -343,10 +344,10 @@ def test_a_topic_that_loses_records_is_told_of_by_plan_and_by_its_flow(
 ) -> None:
     line = make_topic_line()
     client, consumer = admin(line.settings), line.consumer()
-    client.delete_topics([line.out])[line.out].result(30)
+    delete_topic(client, line.out)
     eventually(lambda: not topic_ids(client, [line.out]), "the topic to be gone")
     assert KafkaConsumer.target_warnings(line.flow) == [], "a topic that isn't there will be made as it should be"
-    client.create_topics([NewTopic(line.out, 1, 1, config=config)])[line.out].result(30)
+    make_topics(client, NewTopic(line.out, 1, 1, config=config))
     eventually(lambda: line.out in client.list_topics(timeout=10).topics, "the topic to be there")
     told = KafkaConsumer.target_warnings(line.flow)
     try:

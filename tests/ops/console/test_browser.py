@@ -20,6 +20,7 @@ from sorbus.state import State
 from tests.ops.console.browser import crawl, faults
 from tests.ops.console.conftest import Serve
 from tests.ops.console.visitor import Served
+from tests.topics import make_topics
 
 PASSWORD = "three quiet rowan trees"
 
@@ -64,8 +65,7 @@ def test_an_open_page_shows_a_new_dead_letter_by_itself(
     expect(dead).to_have_text("0", timeout=20_000)
     marked = page.evaluate("window.untouched = true")
     client = admin(settings)
-    for future in client.create_topics([NewTopic(topic, 1, 1)]).values():
-        future.result(30)
+    make_topics(client, NewTopic(topic, 1, 1))
     producer = Producer(base_config(settings, "test"))
     producer.produce(topic, b"letter", key=b"a", headers=[("sorbus.flow", b"customer-to-accounting")])
     producer.flush(30)

@@ -23,7 +23,7 @@ from sorbus.producers.debezium import discovery
 from sorbus.producers.debezium.options import PLACEHOLDER
 from sorbus.producers.debezium.producer import DebeziumProducer
 from tests.conformance.test_debezium import TopicThings
-from tests.topics import led_by_another
+from tests.topics import delete_topic, led_by_another, make_topics
 
 
 @pytest.fixture
@@ -319,10 +319,10 @@ def test_a_topic_that_was_made_again_is_another(
     source.put({"1": sample(1)})
     tape.until_live({"1": sample(1)})
     tape.crash()
-    source.admin.delete_topics([source.topic])[source.topic].result(30)
+    delete_topic(source.admin, source.topic)
     for attempt in stamina.retry_context(on=Exception, timeout=30):
         with attempt:
-            source.admin.create_topics([NewTopic(source.topic, 1, 1)])[source.topic].result(30)
+            make_topics(source.admin, NewTopic(source.topic, 1, 1))
     source.put({"1": sample(2), "2": sample(3)})
     bound = source.system()
     changed = System(kind="debezium", owner="Sales", on_lost_slot=on_lost_slot)
@@ -359,11 +359,11 @@ def test_discovery_leaves_out_a_topic_that_goes_meanwhile(
 ) -> None:
     source.put({"1": sample(1)})
     gone = f"{unique}.gone"
-    source.admin.create_topics([NewTopic(gone, 1, 1)])[gone].result(30)
+    make_topics(source.admin, NewTopic(gone, 1, 1))
 
     def facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFacts]:
         found = topic_facts(admin, [source.topic])
-        source.admin.delete_topics([gone])[gone].result(30)
+        delete_topic(source.admin, gone)
         return {**found, gone: TopicFacts("gone", (0,), (1,))}
 
     monkeypatch.setattr(discovery, "topic_facts", facts)

@@ -15,6 +15,7 @@ from sorbus.ops.forget.stored import Stored
 from sorbus.producers.merge.loops import TURNS
 from sorbus.producers.merge.producer import MergeProducer
 from tests.producers.merge.two_systems import Proposals, proposals
+from tests.topics import delete_topic
 
 __all__ = ["proposals"]
 
@@ -130,7 +131,7 @@ def test_an_id_that_no_database_holds_as_text_is_a_dead_letter_and_stops_nothing
 def test_a_topic_that_was_made_again_stops_the_merge(proposals: Proposals) -> None:
     proposals.show("crm", "1", name="a")
     proposals.merge()
-    proposals.admin.delete_topics([proposals.topics["books"]])[proposals.topics["books"]].result(30)
+    delete_topic(proposals.admin, proposals.topics["books"])
     for attempt in stamina.retry_context(on=(KafkaException, TransientError), timeout=30):
         with attempt:  # Kafka takes a moment to forget the old one, and to find a leader for the new one
             if proposals.topics["books"] not in proposals.admin.list_topics(timeout=10).topics:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import stamina
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sorbus.avro.encode import encoder
@@ -27,6 +27,7 @@ from sorbus.state.database import State, close_states, migrate
 from sorbus.two_way.expand import proposals_of
 from sorbus.two_way.merged_record import Values
 from sorbus.two_way.options import MergeConnection, MergeSource
+from tests.topics import delete_topic, make_topics
 
 SCHEMA = parse_schema(
     {
@@ -72,10 +73,7 @@ class Proposals:
         state.run(b"insert into joined_type (data_type, joined_by) values ('customer', 'test')")
 
     def make(self, *topics: str) -> None:
-        for future in self.admin.create_topics(
-            [NewTopic(topic, 1, 1, config={"cleanup.policy": "compact"}) for topic in topics]
-        ).values():
-            future.result(30)
+        make_topics(self.admin, *(NewTopic(topic, 1, 1, config={"cleanup.policy": "compact"}) for topic in topics))
 
     def show(self, system: str, id: str | bytes, *, delivered: int | None = None, **values: object) -> None:
         """A system shows a state of a record; without values, that it is gone."""
@@ -112,11 +110,8 @@ class Proposals:
 
     def lose(self, system: str) -> None:
         """The topic of a system is lost, and made again."""
-        topic = self.topics[system]
-        self.admin.delete_topics([topic])[topic].result(30)
-        for attempt in stamina.retry_context(on=KafkaException, timeout=30):
-            with attempt:  # Kafka takes a moment to forget the old one
-                self.make(topic)
+        delete_topic(self.admin, self.topics[system])
+        self.make(self.topics[system])
 
     def opened(self) -> MergeProducer:
         """The merge, at its position."""

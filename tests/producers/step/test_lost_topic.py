@@ -16,7 +16,7 @@ from sorbus.errors import LostPosition
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.step.producer import StepProducer
 from tests.conformance.test_step import StepThings
-from tests.topics import led_by_another
+from tests.topics import delete_topic, led_by_another
 
 SUMS = {"per": ["name"], "sum": {"amount": "amount"}, "count": "count"}
 
@@ -33,7 +33,7 @@ class Sums(StepThings):
 
     def remake(self) -> None:
         """The topic is deleted, and made again."""
-        self.admin.delete_topics([self.topic])[self.topic].result(30)
+        delete_topic(self.admin, self.topic)
         for attempt in stamina.retry_context(on=KafkaException, timeout=30):  # until the old one is gone
             with attempt:
                 self.make_topic(1)

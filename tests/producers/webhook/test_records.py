@@ -36,6 +36,7 @@ from sorbus.schema import parse_schema
 from sorbus.settings import Settings
 from sorbus.webhook.connection import WebhookSourceConnection
 from sorbus.webhook.options import WebhookSource
+from tests.topics import delete_topic
 from tests.webhook.posting import RecordHouse, posting_house, signed
 from tests.webhook.receiver import SECRET
 
@@ -386,7 +387,7 @@ def test_an_inbox_that_was_made_again_stops_the_producer_however_much_it_holds(m
     form.house.post({"id": 1, "name": "x"})
     form.drain()
     topic, client = form.house.names.inbox("form"), admin(form.house.settings)
-    client.delete_topics([topic])[topic].result(10)
+    delete_topic(client, topic)
     deadline = time.monotonic() + 20
     while topic_ids(client, [topic]):
         assert time.monotonic() < deadline, f"{topic} is still there"
