@@ -158,10 +158,11 @@ def test_a_record_that_cannot_be_read_agrees_with_nothing(make_http_line: Callab
         "no JSON": Response("<html>", 200, media_type="text/html"),
         "no record": JSONResponse({"contact": [1]}),
         "other values": JSONResponse({"contact": {"name": 7, "city": {"x": []}, "our_id": "g6"}}),
-        "another record": JSONResponse({"contact": {"id": 1, "name": "n0", "city": "Oslo", "our_id": "g0"}}),
     }
     with line.delivering():
         externals = _delivered(line, 20)
+        other = {"id": int(externals["g19"]), "name": "n19", "city": "Oslo", "our_id": "g19"}
+        answers["another record"] = JSONResponse({"contact": other})
         resources = short_pages()
         resources["contacts"]["list"] = None
         line.faulty.describe(line.folder, resources=resources)
