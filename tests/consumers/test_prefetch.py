@@ -176,6 +176,6 @@ def test_no_more_is_held_than_eight_megabytes(monkeypatch: pytest.MonkeyPatch) -
 
 
 def _state(line: Line) -> ConsumerGroupState:
-    group = line.names.group(FLOW)
-    found: ConsumerGroupState = admin(line.settings).describe_consumer_groups([group])[group].result(10).state
+    client, group = admin(line.settings), line.names.group(FLOW)  # its answer would never come if it went before
+    found: ConsumerGroupState = client.describe_consumer_groups([group])[group].result(10).state
     return found

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
-from sorbus.bus.kafka import MAX_MESSAGE_BYTES, admin, idempotent_producer
+from sorbus.bus.kafka import MAX_MESSAGE_BYTES, idempotent_producer
 from sorbus.dlq.service import DeadLetterService
 from sorbus.dlq.store import LetterFilter
 from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, eventually, named
 from tests.dlq.post import Post
 from tests.dlq.test_many_letters import MEGABYTES, run
+from tests.topics import set_topic
 
 LONG = "a name that is too long for it"
 
@@ -47,10 +47,7 @@ def test_a_refused_record_as_large_as_kafka_takes_is_a_letter_and_lands(line: Li
 def test_a_letter_that_its_topic_does_not_take_is_written_without_its_record(
     line: Line, post: Post, service: DeadLetterService
 ) -> None:
-    lower = ConfigEntry("max.message.bytes", "1000000", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, post.topic, incremental_configs=[lower])
-    [done] = admin(line.settings).incremental_alter_configs([resource]).values()
-    done.result(10)
+    set_topic(line.settings, post.topic, max_message_bytes="1000000")
     line.execute(RESTRICTED)
     publish(line, os.urandom(1_000_000).hex())
     with line.consuming():

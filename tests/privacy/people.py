@@ -126,8 +126,8 @@ class People:
 
     @contextmanager
     def running(self, *only: str) -> Iterator[list[Path]]:
-        """The producer and both consumers (`only`: of these kinds), verbose; the files with all they say."""
-        commands = [("produce", "crm"), ("consume", "person-to-books"), ("consume", "person-to-archive")]
+        """A producer, and a process of both consumers (`only`: of these kinds), verbose; files with all they say."""
+        commands = [("produce", "crm"), ("consume", "person-to-books", "person-to-archive")]
         files: list[Path] = []
         self.ports.clear()
         with ExitStack() as stack:

@@ -42,7 +42,7 @@ def test_no_process_or_list_says_what_a_refused_record_holds(people: People) -> 
     for where, text in said.items():
         found = [marker for marker in MARKERS if marker.casefold() in text.casefold()]
         assert not found, f"{where} says {found}:\n{text[:3000]}"
-    assert "dead letter" in said["produce-crm.log"] + said["consume-person-to-books.log"]
+    assert "dead letter" in said["produce-crm.log"] + said["consume-person-to-books-person-to-archive.log"]
     assert "known_status" in said["dlq list --json"], "what is wrong is still told"
 
     by_id = {letter.record_id: letter for letter in letters}
