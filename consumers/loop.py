@@ -127,6 +127,7 @@ class ConsumeLoop:
         while not self._stop.is_set():
             self._health.beat()
             if not self._retry.run(self._schedule.wait):
+                self._target.close()  # a pause may last for weeks, and a session holds what it has
                 continue
             messages, due = self._poll([]), self._due()
             if messages and not self._schedule.is_time:

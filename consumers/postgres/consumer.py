@@ -232,7 +232,8 @@ class PostgresConsumer(PostgresDiscovery):
         return erase_record(self._opened(), id, dry_run=dry_run)
 
     def _opened(self) -> OpenTarget:
-        """TransientError when there is no connection (not opened, or it was lost)."""
+        """TransientError when there is no connection (not opened, or it was lost); AuthError."""
         if self._target is None or not self._target.is_open:
             raise closed(self._flow)
+        self._target.vacuum()
         return self._target

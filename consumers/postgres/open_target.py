@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Isolation
@@ -12,6 +14,7 @@ from sorbus.consumers.postgres.check import obstacles
 from sorbus.consumers.postgres.faults import PostgresEngine
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packing import DeliveryPacker
+from sorbus.consumers.postgres.session_tables import vacuum_session_tables
 from sorbus.consumers.postgres.stages import is_added_id
 from sorbus.consumers.postgres.table_lock import LOCKED_ROWS
 from sorbus.consumers.postgres.tables import (
@@ -30,6 +33,7 @@ from sorbus.postgres.connection import PostgresConnection, commit_durably, conne
 
 _MOST, _PAUSE = 10.0, 1.0
 """Seconds that opening takes at most over the notes of `key_owners.py`, and until the next try."""
+_VACUUM_EVERY = 3600.0
 
 
 class OpenTarget:
@@ -44,6 +48,7 @@ class OpenTarget:
         assert isinstance(flow.options, PostgresTarget)
         assert isinstance(flow.system.connection, PostgresConnection)
         self.flow, self.options = flow, flow.options
+        self._is_trial, self._vacuumed_at = is_trial, time.monotonic()
         self.parts = target_parts(flow)
         self.names = tables or table_names(flow.options)
         self.tables: dict[str, Table] = {}
@@ -78,6 +83,15 @@ class OpenTarget:
     def is_open(self) -> bool:
         """Whether the connection is still there."""
         return not self.session.closed
+
+    def vacuum(self) -> None:
+        """Now and then vacuums the session's own tables: it may be open for months. TransientError, AuthError."""
+        is_busy = self.session.info.transaction_status != TransactionStatus.IDLE
+        if self._is_trial or is_busy or time.monotonic() - self._vacuumed_at < _VACUUM_EVERY:
+            return
+        self._vacuumed_at = time.monotonic()
+        with target_errors(f"vacuuming the temporary tables of flow {self.flow.flow.id}"):
+            vacuum_session_tables(self.session)
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """Id -> the target's version, where that is newer. psycopg.Error."""
