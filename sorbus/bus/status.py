@@ -31,6 +31,8 @@ EVERY = 5.0
 """Seconds between two reports of an idle process."""
 SILENT = 5 * EVERY
 """Seconds without a report after which a process counts as gone."""
+_FORMER = 3600.0
+"""Seconds for which what a former instance said last counts: one that others of its process have followed."""
 _TRAVEL = 15.0
 """Seconds: a report that is read so long after it was made may have been waiting; else a clock is wrong."""
 _LOOK = 0.5
@@ -76,10 +78,12 @@ class StatusReader:
         self._found: dict[bytes, ProcessReport] = {}
 
     def read(self) -> list[ProcessReport]:
-        """The newest report of each instance; empty before `sorbus apply` has created the topic. TransientError."""
+        """The newest report of each instance, but for former ones of long ago; empty before `sorbus apply` has created
+        the topic. TransientError.
+        """
         if self._consumer is None:
             self._begin()
-            return list(self._found.values())
+            return self._current()
         with kafka_errors(f"reading {self._topic}"):
             messages = self._consumer.consume(10_000, 0.05)
         for message in messages:
@@ -88,6 +92,17 @@ class StatusReader:
                     raise as_error(failure, f"reading {self._topic}")
                 continue
             self._take(message.key(), message.value(), time.time())
+        return self._current()
+
+    def _current(self) -> list[ProcessReport]:
+        """A process that ends again and again leaves an instance each time: without end, where nobody forgets them."""
+        now, newest = time.time(), dict[str, bytes]()
+        for key, one in self._found.items():
+            if one.process not in newest or one.at >= self._found[newest[one.process]].at:
+                newest[one.process] = key
+        self._found = {
+            key: one for key, one in self._found.items() if now - one.at <= _FORMER or newest[one.process] == key
+        }
         return list(self._found.values())
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from confluent_kafka import Producer
 
+from sorbus.bus import status
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.bus.status import ProcessReport, StatusReader, reporting
@@ -341,6 +342,40 @@ def test_a_process_is_alive_while_it_reports_whatever_its_clock_says(
         assert abs(found.last_reads[""] - began) < 20
         assert judged(reader, time.time() + SILENT + 1) == [("crm", "not running")]
         reader.close()
+
+
+def test_former_instances_are_forgotten_but_for_each_process_s_last(
+    stack: Addresses, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that crashes every minute would fill a watch that runs for months."""
+    settings, names = Settings(kafka=stack.kafka), Names(unique)
+    for step in plan_topics(admin(settings), _status(unique)):
+        assert step.apply is not None
+        step.apply()
+    producer, reader, began = Producer(base_config(settings, "test")), StatusReader(settings, names), time.time()
+
+    def tell(process: str, instance: str) -> None:
+        report = ProcessReport(process, instance, True, began, at=time.time(), exit_code=1)
+        producer.produce(names.status, json.dumps(asdict(report)).encode(), f"{process} {instance}".encode())
+        assert producer.flush(30) == 0
+
+    def read() -> list[tuple[str, str]]:
+        return [(one.process, one.instance) for one in reader.read()]
+
+    tell("consume order-to-books", "h:0")
+    crashes = [f"h:{pid}" for pid in range(1, 30)]
+    for instance in crashes:
+        tell("produce crm", instance)
+    last = [("consume order-to-books", "h:0"), ("produce crm", crashes[-1])]
+    eventually(lambda: len(read()) == len(crashes) + 1, "the reports")
+    monkeypatch.setattr(status, "_FORMER", 0.0)
+    assert read() == last
+    tell("produce crm", "h:31")
+    eventually(lambda: read() == [last[0], ("produce crm", "h:31")], "the next instance alone")
+    reader.close()
+    late = StatusReader(settings, names)
+    assert sorted((one.process, one.instance) for one in late.read()) == [last[0], ("produce crm", "h:31")]
+    late.close()
 
 
 def _status(prefix: str) -> list[Topic]:
