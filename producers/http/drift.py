@@ -7,8 +7,9 @@ record's own fields, and those inside that are mapped; not the items of its list
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import cast
 
 from sorbus.drift.compare import Shape
@@ -25,6 +26,9 @@ _UNKEPT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 200
 _ENOUGH = 20
 """Records of a list from which on it says which fields all of them have, and how many without a gap end a gap."""
+_MOST = 2_000
+"""Fields that are remembered, besides mapped ones: where their names are values (ids, dates) new ones come for ever."""
+_log = logging.getLogger(__name__)
 
 
 class RecordWatch:
@@ -51,6 +55,7 @@ class RecordWatch:
         self._listed: dict[str, set[str]] | None = None
         self._in_all: set[str] = set()
         self._count = self._whole = 0
+        self._is_full = False
 
     def begin(self, drift: DriftWatch, always: Iterable[str]) -> None:
         """Goes on with what is known."""
@@ -112,13 +117,15 @@ class RecordWatch:
         if self._listed is not None:
             self._count += 1
             self._in_all &= found.keys()
-            for name, kind in found.items():
-                self._listed.setdefault(name, set()).add(kind)
+            self._add(found, self._listed)
         if self._learnt is not None:
-            for name, kind in found.items():
-                self._learnt.setdefault(name, set()).add(kind)
+            self._add(found, self._learnt)
             return
-        changed = {name: kind for name, kind in found.items() if self._differs(name, kind)}
+        changed = {
+            name: kind
+            for name, kind in found.items()
+            if self._differs(name, kind) and self._is_remembered(name, self._now)
+        }
         if not changed:
             return
         self._now |= changed
@@ -131,6 +138,24 @@ class RecordWatch:
         for name in drift.without_example(self._data_type, self._resource):
             if name in found:
                 drift.example(self._data_type, self._resource, name, self._shown(name, record))
+
+    def _add(self, found: Shape, seen: dict[str, set[str]]) -> None:
+        for name, kind in found.items():
+            if self._is_remembered(name, seen):
+                seen.setdefault(name, set()).add(kind)
+
+    def _is_remembered(self, name: str, seen: Collection[str]) -> bool:
+        if name in seen or name in self._now or name in self._mapped or max(len(seen), len(self._now)) < _MOST:
+            return True
+        if not self._is_full:
+            self._is_full = True
+            _log.warning(
+                "%s: records of %s have had %d fields, as if names of fields were values: further ones aren't told of",
+                self._data_type,
+                self._resource,
+                _MOST,
+            )
+        return False
 
     def _differs(self, name: str, kind: str) -> bool:
         known = self._now.get(name)
