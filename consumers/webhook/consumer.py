@@ -6,6 +6,7 @@ What was accepted (2xx) is recorded after the batch. A crash in between posts it
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -43,6 +44,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_WAIT = 1.0, 60.0, 3600.0
 _MOST_DOUBLINGS = 20
 _PRUNE_EVERY = 3600.0
 _OUTCOMES = {Verdict.ACCEPTED: "delivered", Verdict.REFUSED: "refused"}
+_log = logging.getLogger(__name__)
 
 
 class WebhookConsumer:
@@ -176,7 +178,10 @@ class WebhookConsumer:
         self._outcomes["deleted"] += sum(one.id in accepted and one.message.is_delete for one, _ in now)
         if time.monotonic() - self._pruned_at > _PRUNE_EVERY:
             self._pruned_at = time.monotonic()
-            self._log.prune()
+            try:
+                self._log.prune()
+            except SorbusError as error:  # what was posted is recorded
+                _log.info("flow %s: attempts older than 30 days stay for now: %s", self._flow.flow.id, error)
 
     def _judged(self, answered: Sequence[tuple[Post, PostAnswer]], failing: Collection[str]) -> list[RejectedDelivery]:
         """The refused ones, once all others are accepted; raises what concerns the endpoint.

@@ -10,6 +10,7 @@ from zlib import crc32
 
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
+from sorbus.state.outdated import delete_in_parts
 
 # Fewer locks than records, so that a batch never needs more than the server has room for.
 _BUCKETS = 512
@@ -25,7 +26,14 @@ insert into webhook_attempt (flow, data_type, at, id, version, message, status, 
 select %(flow)s, %(data_type)s, * from unnest(%(ats)s::timestamptz[], %(ids)s::text[], %(versions)s::bigint[],
     %(messages)s::text[], %(statuses)s::int[], %(outcomes)s::text[], %(seconds)s::real[])
 """
-_FORGET = "delete from webhook_attempt where flow = %(flow)s and at < now() - interval '30 days'"
+_FORGET = b"""
+with gone as (
+    delete from webhook_attempt where ctid = any (array(
+        select ctid from webhook_attempt where flow = %(flow)s and at < now() - interval '30 days' limit %(most)s
+    )) returning 1
+)
+select count(*) from gone
+"""
 # Tries are an hour apart at most: what is longer is quiet, paused, or the process was stopped, and nobody tried.
 _FAILED = """
 insert into webhook_endpoint (flow, failing_since, failures) values (%(flow)s, now(), 1)
@@ -142,8 +150,7 @@ class PostLog:
 
     def prune(self) -> None:
         """Forgets attempts older than 30 days."""
-        with self._state.connection() as connection:
-            connection.execute(_FORGET, {"flow": self._flow})
+        delete_in_parts(self._state, _FORGET, {"flow": self._flow})
 
 
 def _lock(connection: Connection, schema: str, flow: str, ids: Collection[str]) -> None:

@@ -117,7 +117,6 @@ class ReconcileStore:
             if report.undecided == 0 and report.total == len(found):
                 chosen = None if among is None else list(among)
                 connection.execute(_statement("close"), {**values, "among": chosen})
-            connection.execute(_statement("forget_closed"))
         return run
 
     def differences(

@@ -12,10 +12,10 @@ from typing import cast
 from sorbus.abilities import SupportsLastRead
 from sorbus.advice.evidence import DAY, HOUR, FlowEvidence, covered
 from sorbus.errors import SorbusError
-from sorbus.history.store import KEEP_DAYS
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapfile.model import Flow
 from sorbus.state.database import State
+from sorbus.state.outdated import KEEP_HISTORY
 
 _FOLDER = Path(__file__).parent / "sql"
 _MARGIN = 60.0
@@ -35,7 +35,7 @@ def gather(
     TransientError, AuthError when the database can't be read.
     """
     now = clock()
-    figures = _Figures(state, now - KEEP_DAYS * DAY)
+    figures = _Figures(state, now - KEEP_HISTORY * DAY)
     wanted = [one for one in loaded.as_written.map.flows if one.runs and (not flows or one.id in flows)]
     return [_evidence(loaded, one, figures, now, asks_target=asks_targets) for one in wanted]
 
@@ -65,7 +65,7 @@ def _evidence(loaded: LoadedMap, flow: Flow, figures: _Figures, now: float, *, a
     delivering, capturing = (figures.runs.get(one, []) for one in (("delivery", flow.id), ("capture", owner)))
     # Kept windows may begin after the first run did; the first day has the initial snapshot.
     first = max(min((began for began, _, _ in runs), default=now) for runs in (delivering, capturing))
-    since = max(first + DAY, now - KEEP_DAYS * DAY)
+    since = max(first + DAY, now - KEEP_HISTORY * DAY)
     captured = figures.hours.get(("capture", owner, flow.data_type), {})
     landed = figures.hours.get(("delivery", flow.id, flow.data_type), {})
     delivered = max((max(landed) + 1) * HOUR if landed else 0.0, since)

@@ -27,7 +27,7 @@ EVERY = 60.0
 """Seconds of one window."""
 MOST = 1440
 """Windows that are kept in memory while they can't be written."""
-_FORGET_EVERY = 3600.0
+_DELETE_EVERY = 3600.0
 _ENDING = 3.0
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class HistoryRecorder:
         self._counts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._waiting: list[HistoryWindow] = []
         self._is_ending = threading.Event()
-        self._forgot_at = 0.0
+        self._delete_at = 0.0
         self._reason = ""
         self._thread = threading.Thread(target=self._write_on, name="history", daemon=True)
 
@@ -95,9 +95,6 @@ class HistoryRecorder:
             windows = list(self._waiting)
         try:
             self._store.put(self._run, windows, now, is_over=is_over)
-            if now - self._forgot_at > _FORGET_EVERY:
-                self._store.forget_old()
-                self._forgot_at = now
         except SorbusError as error:
             if str(error) != self._reason:  # once per reason
                 _log.warning("history is not written for now: %s", error)
@@ -108,6 +105,19 @@ class HistoryRecorder:
             return
         self._reason = ""
         del self._waiting[: len(windows)]
+        if not is_over and time.monotonic() >= self._delete_at:
+            self._delete_at = time.monotonic() + _DELETE_EVERY
+            self._delete_outdated()
+
+    def _delete_outdated(self) -> None:
+        """What the state keeps for a while only. Some process always runs; one that can't leaves it to the next."""
+        assert self._store is not None
+        try:
+            self._store.delete_outdated(self._is_ending.is_set)
+        except SorbusError as error:
+            _log.info("what is outdated in the state database stays for now: %s", error)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("what is outdated in the state database can't be deleted")
 
     def _join_oldest(self) -> None:
         first = self._waiting.pop(0)

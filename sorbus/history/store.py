@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sorbus.state.database import State
+from sorbus.state.outdated import delete_outdated
 
-KEEP_DAYS = 100
-"""Days that windows are kept: thirteen weeks, and what a comparison with them needs."""
 _FOLDER = Path(__file__).parent / "sql"
 _RUN = (_FOLDER / "begin_run.sql").read_bytes()
 _WINDOW = (_FOLDER / "put_window.sql").read_bytes()
-_FORGET = (_FOLDER / "forget_old.sql").read_bytes()
 
 
 class RunName(NamedTuple):
@@ -66,6 +64,6 @@ class HistoryStore:
                 place = {"run": run.run, "data_type": one.data_type, "began": one.began, "ended": one.ended}
                 connection.execute(_WINDOW, {**zeros, **one.counts, **place})
 
-    def forget_old(self) -> None:
-        """Deletes what is older than it is kept."""
-        self._state.run(_FORGET, {"days": KEEP_DAYS})
+    def delete_outdated(self, is_over: Callable[[], bool]) -> None:
+        """What all of the state keeps for a while only; see `sorbus.state.outdated`."""
+        delete_outdated(self._state, is_over)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -120,7 +120,7 @@ def test_what_is_too_much_to_keep_is_joined_and_not_lost(added: list[tuple[str, 
                 raise TransientError("away")
             kept.extend(windows)
 
-        def forget_old(self) -> None: ...
+        def delete_outdated(self, is_over: Callable[[], bool]) -> None: ...
 
     store = Last()
     with pytest.MonkeyPatch.context() as patch:
@@ -135,6 +135,23 @@ def test_what_is_too_much_to_keep_is_joined_and_not_lost(added: list[tuple[str, 
     for data_type in "ab":
         told = sum(one.counts["captured"] for one in kept if one.data_type == data_type)
         assert told == sum(count for name, count in added if name == data_type)
+
+
+def test_what_is_outdated_and_cannot_be_deleted_lets_windows_be_written(
+    state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(HistoryStore):
+        def delete_outdated(self, is_over: Callable[[], bool]) -> None:
+            raise TransientError("canceling statement due to statement timeout")
+
+    recorder = HistoryRecorder("capture", "crm", Slow(state))
+    for _ in range(5):
+        recorder.add("order", captured=1)
+        recorder._write(is_over=False)
+        assert recorder._waiting == [], "what is written isn't written again with each later window"
+    recorder._write(is_over=True)
+    assert counted(state, "capture", "crm")["captured"] == 5
+    assert "history is not written" not in caplog.text
 
 
 WEEK = 168

@@ -5,6 +5,6 @@ select data_type, flow, system, reason, field,
        count(*) filter (where state not in ('open', 'requeueing', 'requeued')) as closed,
        min(first_at) filter (where state in ('open', 'requeueing', 'requeued')) as oldest
   from letter
- where state in ('open', 'requeueing', 'requeued') or state_at >= %(since)s
+ where state in ('open', 'requeueing', 'requeued') or state in ('landed', 'superseded', 'discarded') and state_at >= %(since)s
  group by cause, data_type, flow, system, reason, field
  order by open desc, data_type, flow, reason, field
