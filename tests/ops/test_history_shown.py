@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sorbus.history.read import Series, read_hours
 from sorbus.history.store import HistoryStore, HistoryWindow, RunName
 from sorbus.mapfile.model import Map
 from sorbus.ops.history.timeline import BARS, WIDTH, read_timeline
@@ -102,3 +103,41 @@ def test_what_is_usual_is_asked_again_although_the_clock_was_set_back(monkeypatc
     for turn in range(3):  # noqa: B007 - the clocks show it
         assert ask() == ()
     assert len(asked) == 3
+
+
+def test_the_weeks_before_are_read_once(line: Line, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be millions of windows. What comes late, as after an outage of the database, is read all the same."""
+    now, turn, ahead = time.time(), 0, 0.0
+    clocks = SimpleNamespace(time=lambda: now + ahead, monotonic=lambda: time.monotonic() + 301.0 * turn)
+    monkeypatch.setattr("sorbus.ops.monitoring.volumes.time", clocks)
+    asked = list[float]()
+
+    def reading(state: State, since: float) -> dict[Series, dict[int, int]]:
+        asked.append((now - since) / HOUR)
+        return read_hours(state, since)
+
+    monkeypatch.setattr("sorbus.ops.monitoring.volumes.read_hours", reading)
+    monkeypatch.setenv("SORBUS_DATABASE", line.env["SORBUS_DATABASE"])
+    hour = now // HOUR * HOUR
+    for week in range(1, 9):
+        for beside in (-2, -1, 0):
+            at = hour - (week * 168 - beside) * HOUR
+            record(state, at, at + 60, run=f"{week}.{beside}", written=1000)
+    ask = volumes(line.loaded.map, has_state=True)
+    (found,) = ask()
+    assert (found.events, found.usual) == (0, 1000)
+    record(state, hour - HOUR, hour - HOUR + 60, run="late", written=400)
+    turn = 1
+    assert [one.events for one in ask()] == [], "400 is less than usual, not far from it"
+    record(state, hour - HOUR + 60, hour - HOUR + 120, run="late", written=9_000)
+    turn = 2
+    assert [one.events for one in ask()] == [9_400]
+    turn, ahead = 3, 365 * 24 * HOUR
+    assert ask() == ()
+    turn, ahead = 4, 0.0
+    assert [one.events for one in ask()] == [9_400]
+    assert asked[1] < 48
+    assert asked[2] < 48
+    assert asked[0] > 1_500
+    assert asked[4] > 1_500
+    close_states()
