@@ -232,6 +232,31 @@ def test_what_was_accepted_while_the_state_failed_is_recorded_later_and_not_post
     assert [one[:2] for one in sender.posted()] == [("1", 5)]
 
 
+_TOO_SLOW = """
+create function too_slow() returns trigger language plpgsql as
+    $$begin raise exception 'canceling statement due to statement timeout' using errcode = 'query_canceled'; end$$;
+create trigger too_slow before delete on webhook_attempt for each row execute function too_slow();
+insert into webhook_attempt (flow, data_type, at, id, version, message, outcome, seconds)
+select %(flow)s, 'sample', now() - interval '31 days', 'old', 1, 'm', 'delivered', 1
+"""
+
+
+def test_old_attempts_go_and_those_that_cannot_stop_no_post(sender: Sender) -> None:
+    with State.of("").connection() as connection:
+        for statement in _TOO_SLOW.split(";\n"):
+            connection.execute(statement, {"flow": sender.flow.flow.id} if "%(flow)s" in statement else None)
+    assert sender.names(1, {"1": "a"}) == []
+    sender.names(2, {"1": "b"})
+    assert [(one.id, one.version) for one in posted(State.of(""), sender.flow.flow.id)][:2] == [("1", 2), ("1", 1)]
+    with State.of("").connection() as connection:
+        connection.execute("drop trigger too_slow on webhook_attempt")
+    sender.consumer._pruned_at = float("-inf")
+    sender.names(3, {"1": "c"})
+    with State.of("").connection() as connection:
+        found = connection.execute("select id, version from webhook_attempt order by version").fetchall()
+    assert found == [("1", 1), ("1", 2), ("1", 3)]
+
+
 def test_deletes_are_told_unless_the_flow_ignores_them(receiver: Receiver, sender: Sender) -> None:
     sender.names(1, {"1": "a"})
     sender.names(2, {"1": None})

@@ -23,7 +23,7 @@ MOST = 50
 
 
 def person(number: int, **more: object) -> Record:
-    return {"id": number, "name": "Ada", f"seen on day {number}": 1, **more}  # type: ignore[dict-item]
+    return {"id": number, "name": "Ada", f"seen on day {number}": 1, **more}
 
 
 @pytest.mark.parametrize("learns", [False, True])
