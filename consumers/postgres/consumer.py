@@ -232,8 +232,9 @@ class PostgresConsumer(PostgresDiscovery):
         return erase_record(self._opened(), id, dry_run=dry_run)
 
     def _opened(self) -> OpenTarget:
-        """TransientError when there is no connection (not opened, or it was lost); AuthError."""
+        """TransientError when there is no connection (not opened, or it was lost)."""
+        if self._target is not None and self._target.is_open:
+            self._target.vacuum()
         if self._target is None or not self._target.is_open:
             raise closed(self._flow)
-        self._target.vacuum()
         return self._target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 
@@ -34,6 +35,7 @@ from sorbus.postgres.connection import PostgresConnection, commit_durably, conne
 _MOST, _PAUSE = 10.0, 1.0
 """Seconds that opening takes at most over the notes of `key_owners.py`, and until the next try."""
 _VACUUM_EVERY = 3600.0
+_log = logging.getLogger(__name__)
 
 
 class OpenTarget:
@@ -85,13 +87,15 @@ class OpenTarget:
         return not self.session.closed
 
     def vacuum(self) -> None:
-        """Now and then vacuums the session's own tables: it may be open for months. TransientError, AuthError."""
+        """Now and then vacuums the session's own tables: it may be open for months. No fault of that stops the flow."""
         is_busy = self.session.info.transaction_status != TransactionStatus.IDLE
         if self._is_trial or is_busy or time.monotonic() - self._vacuumed_at < _VACUUM_EVERY:
             return
         self._vacuumed_at = time.monotonic()
-        with target_errors(f"vacuuming the temporary tables of flow {self.flow.flow.id}"):
+        try:
             vacuum_session_tables(self.session)
+        except psycopg.Error as error:
+            _log.info("flow %s: its temporary tables can't be vacuumed for now: %s", self.flow.flow.id, error)
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """Id -> the target's version, where that is newer. psycopg.Error."""
